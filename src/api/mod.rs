@@ -1,0 +1,1 @@
+//! Everything that listens for control planes, clients and operators: gRPC, REST, admin.

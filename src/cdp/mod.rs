@@ -1,0 +1,1 @@
+//! The Chrome DevTools Protocol: messages, one client connection, the profile's overrides.

@@ -1,0 +1,1 @@
+//! The control plane behind `api::rest`: workspaces, keys, limits, session records, usage.

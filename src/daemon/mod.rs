@@ -1,0 +1,1 @@
+//! Roles: configuration, build in order, serve, stop in reverse.

@@ -1,0 +1,1 @@
+//! What the host can do and how it feels: probes for `doctor` and `GetNode`.

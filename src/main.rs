@@ -1,0 +1,3 @@
+//! The `chaser` binary: see [`chaser::cli`].
+
+fn main() {}

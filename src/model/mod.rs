@@ -1,0 +1,21 @@
+//! The nouns that every module shares: plain data, no I/O, no async.
+//!
+//! An *instance* is a started browser; a *session* is a customer's hold on one. Each has its own id,
+//! its own state machine (in [`crate::instance`] and [`crate::session`]) and its own lifetime.
+
+mod boot;
+pub mod duration;
+mod ending;
+mod failure;
+mod id;
+mod lifecycle;
+mod spec;
+mod traffic;
+
+pub use boot::{BootId, BootInstant, InvalidBootId};
+pub use ending::Ending;
+pub use failure::{Blame, Class, Classify, Failure};
+pub use id::{InstanceId, InvalidId, NodeId, SessionId};
+pub use lifecycle::{EndReason, Phase, UnknownWord};
+pub use spec::{InvalidSpec, SessionSpec, Substrate};
+pub use traffic::Traffic;

@@ -1,0 +1,29 @@
+//! Byte counts of a session.
+
+use serde::{Deserialize, Serialize};
+
+/// Payload bytes; monotone while the session lives, final once it has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Written to the outer leg of the egress proxy.
+    pub up: u64,
+    /// Read from the outer leg of the egress proxy.
+    pub down: u64,
+    /// Received from CDP clients.
+    pub cdp_up: u64,
+    /// Sent to CDP clients.
+    pub cdp_down: u64,
+}
+
+impl Traffic {
+    /// The larger of each count: how two sightings of a monotone meter are merged.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            up: self.up.max(other.up),
+            down: self.down.max(other.down),
+            cdp_up: self.cdp_up.max(other.cdp_up),
+            cdp_down: self.cdp_down.max(other.cdp_down),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Entering a container's network namespace; the only module that calls `setns`.

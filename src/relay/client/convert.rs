@@ -1,0 +1,136 @@
+//! Between the relay's wire words and the model's.
+
+use time::OffsetDateTime;
+
+use super::{Bind, Ended, Held, Inventory, RelayError, RelayEvent, Settings, exposed};
+use crate::{
+    model::{BootInstant, Ending, Traffic},
+    relay::PROTOCOL,
+    wire::relay as pb,
+};
+
+fn malformed(error: impl std::fmt::Display) -> RelayError {
+    RelayError::Malformed(error.to_string())
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn instant(at: BootInstant) -> pb::BootInstant {
+    pb::BootInstant {
+        boot_id: at.boot.to_string(),
+        micros: at.micros,
+    }
+}
+
+pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
+    pb::HelloRequest {
+        agent_epoch: epoch,
+        protocol: PROTOCOL,
+        egress: Some(pb::EgressPolicy {
+            allow: settings
+                .egress_allow
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            nameservers: settings
+                .nameservers
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        }),
+        gateway: Some(pb::GatewayLimits {
+            hold_timeout_ms: millis(settings.hold_timeout),
+            max_message_bytes: settings.max_message_bytes,
+            max_clients_per_session: settings.max_clients_per_session,
+        }),
+    }
+}
+
+pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {
+    pb::BindRequest {
+        agent_epoch: epoch,
+        session_id: bind.session.as_str().to_owned(),
+        instance_id: bind.instance.to_string(),
+        route: Some(pb::Route {
+            source_ip: bind.source_ip.map_or_else(String::new, |ip| ip.to_string()),
+        }),
+        deadline: Some(instant(bind.deadline)),
+        idle_timeout_ms: millis(bind.idle_timeout),
+        token: exposed(bind.token.as_ref()),
+        record: bind.record.clone(),
+    }
+}
+
+pub(super) fn ending(ending: Option<pb::Ending>) -> Result<Ending, RelayError> {
+    let ending = ending.ok_or_else(|| malformed("an ending without content"))?;
+    let traffic = ending.traffic.unwrap_or_default();
+    let nanos = i128::from(ending.at_unix_micros) * 1_000;
+    Ok(Ending {
+        reason: ending.reason.parse().map_err(malformed)?,
+        at: OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(malformed)?,
+        traffic: Traffic {
+            up: traffic.up,
+            down: traffic.down,
+            cdp_up: traffic.cdp_up,
+            cdp_down: traffic.cdp_down,
+        },
+        detail: (!ending.detail.is_empty()).then_some(ending.detail),
+    })
+}
+
+fn ended(ended: pb::Ended) -> Result<Ended, RelayError> {
+    Ok(Ended {
+        session: ended.session_id.parse().map_err(malformed)?,
+        instance: if ended.instance_id.is_empty() {
+            None
+        } else {
+            Some(ended.instance_id.parse().map_err(malformed)?)
+        },
+        ending: ending(ended.ending)?,
+        seq: ended.seq,
+    })
+}
+
+pub(super) fn inventory(answer: pb::ListResponse) -> Result<Inventory, RelayError> {
+    let held = answer.attachments.into_iter().map(|held| {
+        Ok(Held {
+            instance: held.instance_id.parse().map_err(malformed)?,
+            session: if held.session_id.is_empty() {
+                None
+            } else {
+                Some(held.session_id.parse().map_err(malformed)?)
+            },
+            record: held.record,
+            product: held.browser_product,
+        })
+    });
+    Ok(Inventory {
+        held: held.collect::<Result<_, RelayError>>()?,
+        ended: answer
+            .ended
+            .into_iter()
+            .map(ended)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn event(event: pb::Event) -> Result<RelayEvent, RelayError> {
+    let seq = event.seq;
+    match event.what {
+        Some(pb::event::What::Ended(what)) => {
+            Ok(RelayEvent::Ended(ended(pb::Ended { seq, ..what })?))
+        }
+        Some(pb::event::What::SocketsLow(low)) => Ok(RelayEvent::SocketsLow {
+            seq,
+            instance: low.instance_id.parse().map_err(malformed)?,
+        }),
+        Some(pb::event::What::InstanceLost(lost)) => Ok(RelayEvent::InstanceLost {
+            seq,
+            instance: lost.instance_id.parse().map_err(malformed)?,
+            cause: lost.cause,
+        }),
+        None => Err(malformed("an event without content")),
+    }
+}

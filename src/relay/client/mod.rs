@@ -1,0 +1,390 @@
+//! The agent's side of the relay: what `session` and `instance` use.
+
+mod convert;
+mod error;
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt};
+use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+pub use error::RelayError;
+
+use super::{
+    PROTOCOL, Paths,
+    handover::{self, Packet},
+};
+use crate::{
+    model::{BootInstant, EndReason, Ending, InstanceId, SessionId},
+    profile::Profile,
+    wire::relay::{self as pb, relay_service_client::RelayServiceClient},
+};
+
+/// How long one call may take; `Attach` waits for a browser and has its own limit.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection to the relay of one runtime directory. Cheap to clone; re-dials by itself.
+#[derive(Debug, Clone)]
+pub struct RelayClient {
+    rpc: RelayServiceClient<Channel>,
+    fd_socket: PathBuf,
+    epoch: u64,
+}
+
+/// What the agent tells at `Hello`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// CIDRs that beat the deny list.
+    pub egress_allow: Vec<ipnet::IpNet>,
+    /// Name servers; empty means the host's.
+    pub nameservers: Vec<std::net::SocketAddr>,
+    /// How long early clients are held.
+    pub hold_timeout: Duration,
+    /// The largest message of a CDP client, bytes.
+    pub max_message_bytes: u64,
+    /// CDP connections per session.
+    pub max_clients_per_session: u32,
+}
+
+/// What the relay answers to `Hello`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// Fresh for each relay process.
+    pub relay_id: String,
+    /// Its pid.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Where its gateway listens.
+    pub cdp_address: String,
+}
+
+/// What an attached browser said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// `Chrome/156.0.8078.79`.
+    pub product: String,
+    /// Its User-Agent.
+    pub user_agent: String,
+}
+
+/// An order to give an attached instance to a session.
+#[derive(Debug, Clone)]
+pub struct Bind {
+    /// The session.
+    pub session: SessionId,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Local address of its connections; `None` for the host's default.
+    pub source_ip: Option<std::net::IpAddr>,
+    /// When its ttl runs out.
+    pub deadline: BootInstant,
+    /// Its idle limit.
+    pub idle_timeout: Duration,
+    /// What CDP clients must present.
+    pub token: Option<SecretString>,
+    /// Opaque to the relay, given back by [`RelayClient::list`].
+    pub record: Vec<u8>,
+}
+
+/// Something the relay holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Who holds it, if anyone.
+    pub session: Option<SessionId>,
+    /// What [`Bind::record`] said.
+    pub record: Vec<u8>,
+    /// What its browser said of itself.
+    pub product: String,
+}
+
+/// A session whose end the relay remembers.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// The session.
+    pub session: SessionId,
+    /// Its instance, unless it ended before it had one.
+    pub instance: Option<InstanceId>,
+    /// How it ended.
+    pub ending: Ending,
+    /// The event that told it.
+    pub seq: u64,
+}
+
+/// All that the relay holds and remembers.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// Attached instances.
+    pub held: Vec<Held>,
+    /// Endings that may not be acknowledged yet.
+    pub ended: Vec<Ended>,
+}
+
+/// News from the relay.
+#[derive(Debug, Clone)]
+pub enum RelayEvent {
+    /// A session ended.
+    Ended(Ended),
+    /// An instance needs more sockets toward DevTools.
+    SocketsLow {
+        /// Event number.
+        seq: u64,
+        /// Which.
+        instance: InstanceId,
+    },
+    /// An instance that no session holds died.
+    InstanceLost {
+        /// Event number.
+        seq: u64,
+        /// Which.
+        instance: InstanceId,
+        /// What was seen.
+        cause: String,
+    },
+}
+
+impl RelayClient {
+    /// A client for the relay of one runtime directory; connects at the first call and again
+    /// whenever it must.
+    ///
+    /// # Errors
+    /// Only when the address cannot be expressed.
+    pub fn new(paths: &Paths, epoch: u64) -> Result<Self, RelayError> {
+        let socket = paths.socket();
+        let channel = Endpoint::try_from("http://relay.invalid")?.connect_with_connector_lazy(
+            tower::service_fn(move |_: Uri| {
+                let socket = socket.clone();
+                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+            }),
+        );
+        Ok(Self {
+            rpc: RelayServiceClient::new(channel),
+            fd_socket: paths.fd_socket(),
+            epoch,
+        })
+    }
+
+    /// Announces this agent; from now on calls of agents with a lower epoch are refused.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn hello(&self, settings: &Settings) -> Result<Welcome, RelayError> {
+        let request = convert::hello(self.epoch, settings);
+        let answer = within(CALL_TIMEOUT, self.rpc.clone().hello(request)).await?;
+        if answer.protocol > PROTOCOL || answer.protocol + 1 < PROTOCOL {
+            return Err(RelayError::Protocol {
+                theirs: answer.protocol,
+                ours: PROTOCOL,
+            });
+        }
+        Ok(Welcome {
+            relay_id: answer.relay_id,
+            pid: answer.pid,
+            version: answer.version,
+            cdp_address: answer.cdp_address,
+        })
+    }
+
+    /// Holds early clients of `session` from now until `until`.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn expect(
+        &self,
+        session: &SessionId,
+        until: BootInstant,
+        token: Option<&SecretString>,
+    ) -> Result<(), RelayError> {
+        let request = pb::ExpectRequest {
+            agent_epoch: self.epoch,
+            session_id: session.as_str().to_owned(),
+            until: Some(convert::instant(until)),
+            token: exposed(token),
+        };
+        within(CALL_TIMEOUT, self.rpc.clone().expect(request)).await?;
+        Ok(())
+    }
+
+    /// Hands over what was made inside the instance's namespace; `pidfd` is the container's init.
+    ///
+    /// # Errors
+    /// [`RelayError::Sockets`] with the relay's refusal or the socket's error.
+    pub async fn send_instance(
+        &self,
+        instance: InstanceId,
+        pidfd: OwnedFd,
+        egress: OwnedFd,
+        dial: Vec<OwnedFd>,
+    ) -> Result<(), RelayError> {
+        let fds = [pidfd, egress].into_iter().chain(dial).collect();
+        self.exchange(Packet::Instance(instance), fds).await?;
+        Ok(())
+    }
+
+    /// Hands over more sockets toward DevTools.
+    ///
+    /// # Errors
+    /// [`RelayError::Sockets`] with the relay's refusal or the socket's error.
+    pub async fn refill(&self, instance: InstanceId, dial: Vec<OwnedFd>) -> Result<(), RelayError> {
+        self.exchange(Packet::Refill(instance), dial).await?;
+        Ok(())
+    }
+
+    /// A duplicate of the gateway's listener: kept so that clients queue while a relay restarts.
+    ///
+    /// # Errors
+    /// [`RelayError::Sockets`] with the relay's refusal or the socket's error.
+    pub async fn gateway_listener(&self) -> Result<OwnedFd, RelayError> {
+        let mut fds = self.exchange(Packet::Gateway, Vec::new()).await?;
+        fds.pop()
+            .ok_or_else(|| RelayError::Malformed("no listener came".to_owned()))
+    }
+
+    async fn exchange(
+        &self,
+        packet: Packet,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Vec<OwnedFd>, RelayError> {
+        let path = self.fd_socket.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+            handover::exchange(&path, &packet, &borrowed)
+        });
+        done.await
+            .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+            .map_err(RelayError::Sockets)
+    }
+
+    /// Makes a phone of the instance whose sockets were sent before; returns once it is one.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail, a browser that does not answer among them.
+    pub async fn attach(
+        &self,
+        instance: InstanceId,
+        profile: &Profile,
+        limit: Duration,
+    ) -> Result<Attached, RelayError> {
+        let request = pb::AttachRequest {
+            agent_epoch: self.epoch,
+            instance_id: instance.to_string(),
+            profile: serde_json::to_vec(profile)?,
+        };
+        let answer = within(limit, self.rpc.clone().attach(request)).await?;
+        Ok(Attached {
+            product: answer.browser_product,
+            user_agent: answer.user_agent,
+        })
+    }
+
+    /// Gives an attached instance to a session and starts its clocks.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn bind(&self, bind: &Bind) -> Result<(), RelayError> {
+        let request = convert::bind(self.epoch, bind);
+        within(CALL_TIMEOUT, self.rpc.clone().bind(request)).await?;
+        Ok(())
+    }
+
+    /// Ends a session and says how it ended: perhaps earlier and for another reason. Traffic is cut
+    /// when this returns.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail; [`RelayError::Unknown`] where the relay never heard
+    /// of the session.
+    pub async fn end(
+        &self,
+        session: &SessionId,
+        reason: EndReason,
+        detail: Option<&str>,
+    ) -> Result<Ending, RelayError> {
+        let request = pb::EndRequest {
+            agent_epoch: self.epoch,
+            session_id: session.as_str().to_owned(),
+            reason: reason.as_str().to_owned(),
+            detail: detail.unwrap_or_default().to_owned(),
+        };
+        let answer = within(CALL_TIMEOUT, self.rpc.clone().end(request)).await?;
+        convert::ending(answer.ending)
+    }
+
+    /// Drops all that is held for `instance`; absence is success.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn detach(&self, instance: InstanceId) -> Result<(), RelayError> {
+        let request = pb::DetachRequest {
+            agent_epoch: self.epoch,
+            instance_id: instance.to_string(),
+        };
+        within(CALL_TIMEOUT, self.rpc.clone().detach(request)).await?;
+        Ok(())
+    }
+
+    /// All that the relay holds and remembers.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn list(&self) -> Result<Inventory, RelayError> {
+        let request = pb::ListRequest {
+            agent_epoch: self.epoch,
+        };
+        let answer = within(CALL_TIMEOUT, self.rpc.clone().list(request)).await?;
+        convert::inventory(answer)
+    }
+
+    /// Events after `after_seq`, then live. Ends when the relay goes.
+    ///
+    /// # Errors
+    /// [`RelayError`] when the stream cannot be opened; each item can fail too.
+    pub async fn watch(
+        &self,
+        after_seq: u64,
+    ) -> Result<impl Stream<Item = Result<RelayEvent, RelayError>> + Unpin + use<>, RelayError>
+    {
+        let request = pb::WatchRequest {
+            agent_epoch: self.epoch,
+            after_seq,
+        };
+        let events = within(CALL_TIMEOUT, self.rpc.clone().watch(request)).await?;
+        Ok(events.map(|event| convert::event(event?)))
+    }
+
+    /// Everything up to `seq` is journalled.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn ack(&self, seq: u64) -> Result<(), RelayError> {
+        let request = pb::AckRequest {
+            agent_epoch: self.epoch,
+            seq,
+        };
+        within(CALL_TIMEOUT, self.rpc.clone().ack(request)).await?;
+        Ok(())
+    }
+}
+
+fn exposed(token: Option<&SecretString>) -> String {
+    token.map_or_else(String::new, |token| token.expose_secret().to_owned())
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, RelayError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_elapsed) => Err(RelayError::Silent { limit }),
+    }
+}

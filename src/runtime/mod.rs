@@ -1,0 +1,7 @@
+//! What every role runs on: named tasks with a common stop, clocks, telemetry.
+
+mod clock;
+mod tasks;
+
+pub use clock::{boot_id, boot_now, wall_now};
+pub use tasks::{Stuck, Tasks};

@@ -1,0 +1,3 @@
+//! End to end, against real Docker and real Chromium.
+
+fn main() {}
