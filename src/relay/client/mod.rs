@@ -2,6 +2,7 @@
 
 mod convert;
 mod error;
+mod message;
 
 use std::{
     io,
@@ -17,6 +18,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub use error::RelayError;
+pub use message::{Attached, Bind, Ended, Held, Inventory, RelayEvent, Settings, Welcome};
 
 use super::{
     PROTOCOL, Paths,
@@ -37,120 +39,6 @@ pub struct RelayClient {
     rpc: RelayServiceClient<Channel>,
     fd_socket: PathBuf,
     epoch: u64,
-}
-
-/// What the agent tells at `Hello`.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// CIDRs that beat the deny list.
-    pub egress_allow: Vec<ipnet::IpNet>,
-    /// Name servers; empty means the host's.
-    pub nameservers: Vec<std::net::SocketAddr>,
-    /// How long early clients are held.
-    pub hold_timeout: Duration,
-    /// The largest message of a CDP client, bytes.
-    pub max_message_bytes: u64,
-    /// CDP connections per session.
-    pub max_clients_per_session: u32,
-}
-
-/// What the relay answers to `Hello`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Welcome {
-    /// Fresh for each relay process.
-    pub relay_id: String,
-    /// Its pid.
-    pub pid: u32,
-    /// Its version.
-    pub version: String,
-    /// Where its gateway listens.
-    pub cdp_address: String,
-}
-
-/// What an attached browser said of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
-    /// `Chrome/156.0.8078.79`.
-    pub product: String,
-    /// Its User-Agent.
-    pub user_agent: String,
-}
-
-/// An order to give an attached instance to a session.
-#[derive(Debug, Clone)]
-pub struct Bind {
-    /// The session.
-    pub session: SessionId,
-    /// The instance.
-    pub instance: InstanceId,
-    /// Local address of its connections; `None` for the host's default.
-    pub source_ip: Option<std::net::IpAddr>,
-    /// When its ttl runs out.
-    pub deadline: BootInstant,
-    /// Its idle limit.
-    pub idle_timeout: Duration,
-    /// What CDP clients must present.
-    pub token: Option<SecretString>,
-    /// Opaque to the relay, given back by [`RelayClient::list`].
-    pub record: Vec<u8>,
-}
-
-/// Something the relay holds.
-#[derive(Debug, Clone)]
-pub struct Held {
-    /// The instance.
-    pub instance: InstanceId,
-    /// Who holds it, if anyone.
-    pub session: Option<SessionId>,
-    /// What [`Bind::record`] said.
-    pub record: Vec<u8>,
-    /// What its browser said of itself.
-    pub product: String,
-}
-
-/// A session whose end the relay remembers.
-#[derive(Debug, Clone)]
-pub struct Ended {
-    /// The session.
-    pub session: SessionId,
-    /// Its instance, unless it ended before it had one.
-    pub instance: Option<InstanceId>,
-    /// How it ended.
-    pub ending: Ending,
-    /// The event that told it.
-    pub seq: u64,
-}
-
-/// All that the relay holds and remembers.
-#[derive(Debug, Clone, Default)]
-pub struct Inventory {
-    /// Attached instances.
-    pub held: Vec<Held>,
-    /// Endings that may not be acknowledged yet.
-    pub ended: Vec<Ended>,
-}
-
-/// News from the relay.
-#[derive(Debug, Clone)]
-pub enum RelayEvent {
-    /// A session ended.
-    Ended(Ended),
-    /// An instance needs more sockets toward DevTools.
-    SocketsLow {
-        /// Event number.
-        seq: u64,
-        /// Which.
-        instance: InstanceId,
-    },
-    /// An instance that no session holds died.
-    InstanceLost {
-        /// Event number.
-        seq: u64,
-        /// Which.
-        instance: InstanceId,
-        /// What was seen.
-        cause: String,
-    },
 }
 
 impl RelayClient {
