@@ -48,17 +48,18 @@ pub(super) fn keys() -> Vec<Key> {
     let table: Table = complete().parse().expect("systemd/chaser.toml is tested");
     let mut keys = Vec::new();
     for (name, value) in table {
-        match value {
-            Value::Table(section) => keys.extend(section.into_iter().map(|(key, example)| Key {
+        if let Value::Table(section) = value {
+            keys.extend(section.into_iter().map(|(key, example)| Key {
                 section: Some(name.clone()),
                 name: key,
                 example,
-            })),
-            example => keys.push(Key {
+            }));
+        } else {
+            keys.push(Key {
                 section: None,
                 name,
-                example,
-            }),
+                example: value,
+            });
         }
     }
     keys

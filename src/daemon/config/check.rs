@@ -183,6 +183,12 @@ fn lifetimes(config: &Config) -> Result<(), Problem> {
             format!("is \"{shown}\", but must be at least \"1s\""),
         )?;
     }
+    let minute = Duration::from_secs(60);
+    require(
+        config.api.record_retention >= minute,
+        "api.record_retention",
+        "must be at least \"1m\", because the creation limit counts records",
+    )?;
     let (min, max) = (config.api.ttl_min, config.api.ttl_max);
     let (low, high) = (
         humantime::format_duration(min),

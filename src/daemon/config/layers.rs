@@ -73,14 +73,13 @@ impl Layers {
         })?;
         let origin = Origin::File(path);
         for (name, value) in table {
-            match value {
-                Value::Table(section) => {
-                    for (key, value) in section {
-                        self.set(&format!("{name}.{key}"), value, origin.clone())?;
-                    }
-                    self.require_section(&name, &origin)?;
+            if let Value::Table(section) = value {
+                for (key, value) in section {
+                    self.set(&format!("{name}.{key}"), value, origin.clone())?;
                 }
-                value => self.set(&name, value, origin.clone())?,
+                self.require_section(&name, &origin)?;
+            } else {
+                self.set(&name, value, origin.clone())?;
             }
         }
         Ok(())

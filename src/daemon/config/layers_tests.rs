@@ -88,93 +88,96 @@ fn an_unknown_key_is_refused_by_name_with_what_is_allowed() {
     );
 }
 
+/// Variable, value, what the refusal must say: the key and what is allowed.
+const BAD: &[(&str, &str, &str, &str)] = &[
+    (
+        "CHASER_API_LISTEN",
+        "7700",
+        "`api.listen`",
+        "127.0.0.1:7700",
+    ),
+    (
+        "CHASER_NODE_MAX_SESSIONS",
+        "many",
+        "`node.max_sessions`",
+        "a whole number",
+    ),
+    (
+        "CHASER_NODE_MAX_SESSIONS",
+        "-1",
+        "`node.max_sessions`",
+        "u32",
+    ),
+    (
+        "CHASER_SESSION_IDLE_TIMEOUT",
+        "5 bananas",
+        "`session.idle_timeout`",
+        "30s",
+    ),
+    (
+        "CHASER_API_COUNT_CDP_BYTES",
+        "yes",
+        "`api.count_cdp_bytes`",
+        "true or false",
+    ),
+    (
+        "CHASER_LOG_FORMAT",
+        "xml",
+        "`log.format`",
+        "`text` or `json`",
+    ),
+    ("CHASER_LOG_LEVEL", "lo=u=d", "`log.level`", "debug"),
+    (
+        "CHASER_EGRESS_ADDRESSES",
+        "10.0.0.300",
+        "`egress.addresses`",
+        "IP address",
+    ),
+    (
+        "CHASER_EGRESS_ALLOW",
+        "10.0.0.0/64",
+        "`egress.allow`",
+        "allowed",
+    ),
+    (
+        "CHASER_API_TTL_DEFAULT",
+        "2h",
+        "`api.ttl_default`",
+        "\"1h\" (api.ttl_max)",
+    ),
+    (
+        "CHASER_API_TTL_MIN",
+        "0s",
+        "`api.ttl_min`",
+        "at least \"1s\"",
+    ),
+    (
+        "CHASER_ADMIN_LISTEN",
+        "127.0.0.1:7700",
+        "`admin.listen`",
+        "api.listen listens there",
+    ),
+    (
+        "CHASER_CDP_PUBLIC_URL",
+        "https://x",
+        "`cdp.public_url`",
+        "wss://",
+    ),
+    ("CHASER_STATE_DIR", "here", "`state_dir`", "absolute"),
+    (
+        "CHASER_INSTANCE_PIDS",
+        "3",
+        "`instance.pids`",
+        "at least 64",
+    ),
+];
+
 #[test]
 fn a_bad_value_is_refused_with_its_origin_and_what_is_allowed() {
-    for (variable, value, key, allowed) in [
-        (
-            "CHASER_API_LISTEN",
-            "7700",
-            "`api.listen`",
-            "127.0.0.1:7700",
-        ),
-        (
-            "CHASER_NODE_MAX_SESSIONS",
-            "many",
-            "`node.max_sessions`",
-            "a whole number",
-        ),
-        (
-            "CHASER_NODE_MAX_SESSIONS",
-            "-1",
-            "`node.max_sessions`",
-            "u32",
-        ),
-        (
-            "CHASER_SESSION_IDLE_TIMEOUT",
-            "5 bananas",
-            "`session.idle_timeout`",
-            "30s",
-        ),
-        (
-            "CHASER_API_COUNT_CDP_BYTES",
-            "yes",
-            "`api.count_cdp_bytes`",
-            "true or false",
-        ),
-        (
-            "CHASER_LOG_FORMAT",
-            "xml",
-            "`log.format`",
-            "`text` or `json`",
-        ),
-        ("CHASER_LOG_LEVEL", "lo=u=d", "`log.level`", "debug"),
-        (
-            "CHASER_EGRESS_ADDRESSES",
-            "10.0.0.300",
-            "`egress.addresses`",
-            "IP address",
-        ),
-        (
-            "CHASER_EGRESS_ALLOW",
-            "10.0.0.0/64",
-            "`egress.allow`",
-            "allowed",
-        ),
-        (
-            "CHASER_API_TTL_DEFAULT",
-            "2h",
-            "`api.ttl_default`",
-            "\"1h\" (api.ttl_max)",
-        ),
-        (
-            "CHASER_API_TTL_MIN",
-            "0s",
-            "`api.ttl_min`",
-            "at least \"1s\"",
-        ),
-        (
-            "CHASER_ADMIN_LISTEN",
-            "127.0.0.1:7700",
-            "`admin.listen`",
-            "api.listen listens there",
-        ),
-        (
-            "CHASER_CDP_PUBLIC_URL",
-            "https://x",
-            "`cdp.public_url`",
-            "wss://",
-        ),
-        ("CHASER_STATE_DIR", "here", "`state_dir`", "absolute"),
-        (
-            "CHASER_INSTANCE_PIDS",
-            "3",
-            "`instance.pids`",
-            "at least 64",
-        ),
-    ] {
-        let text = refusal(&environment(&[(variable, value)]));
+    for (variable, value, key, allowed) in BAD {
+        let text = refusal(&environment(&[(*variable, *value)]));
         for part in [variable, key, allowed] {
-            assert!(text.contains(part), "{part} is not in: {text}");
+            assert!(text.contains(*part), "{part} is not in: {text}");
         }
     }
 }
@@ -189,7 +192,7 @@ fn a_malformed_key_is_not_repeated() {
 fn a_runtime_directory_may_fill_a_socket_path_but_not_more() {
     let fits = format!("/{}", "r".repeat(92));
     let sources = environment(&[("CHASER_RUNTIME_DIR", &fits)]);
-    assert!(Config::load(&sources).is_ok());
+    Config::load(&sources).unwrap();
     let text = refusal(&environment(&[("CHASER_RUNTIME_DIR", &format!("{fits}r"))]));
     assert!(
         text.contains("`runtime_dir`") && text.contains("at most 93 bytes"),
