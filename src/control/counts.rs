@@ -75,6 +75,9 @@ impl Counts {
 
     pub(super) fn changed(&self, change: &Change) {
         let (before, after) = (&change.before, &change.after);
+        if before == after {
+            return;
+        }
         if before.ready_at.is_none() && after.ready_at.is_some() {
             self.ready.inc();
         }

@@ -14,6 +14,8 @@ mod config;
 mod counts;
 mod cursor;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod follow;
 mod key;
 mod limit;
@@ -36,3 +38,7 @@ pub use plane::{Control, Parts};
 pub use record::{Record, Sighting, Status};
 pub use store::{Change, KeyEntry, Page, Store, StoreError};
 pub use workspace::{InvalidWorkspace, Workspace};
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

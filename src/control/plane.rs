@@ -214,7 +214,8 @@ impl Control {
             .ok_or(ControlError::SessionNotFound)
     }
 
-    /// Folds news into the record; `None` where they changed nothing.
+    /// Folds news into the record and answers it as it is now, `None` where there is none: what was
+    /// read before may have been overtaken, so it is this answer that is shown.
     pub(super) async fn observe(&self, news: Sighting) -> Result<Option<Record>, ControlError> {
         let change = self.inner.store.observe(news).await?;
         Ok(change.map(|change| {
