@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     http::{StatusCode, header, request::Parts},
 };
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
 use super::{Rest, error::Refusal};
@@ -11,6 +12,8 @@ use crate::control::{Cursor, Order, Workspace};
 
 /// No request of this API is longer.
 const BODY_MAX: usize = 64 << 10;
+/// Who sends more than this does not want an answer.
+const BODY_ENOUGH: usize = 16 << 20;
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;
 
@@ -28,15 +31,7 @@ pub(super) async fn workspace(rest: &Rest, parts: &Parts) -> Result<Workspace, R
 
 /// The body of a creation; an empty one orders the defaults.
 pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
-    let bytes = axum::body::to_bytes(body, BODY_MAX)
-        .await
-        .map_err(|_too_long_or_cut| {
-            Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "invalid_request",
-                format!("the body could not be read; it may have at most {BODY_MAX} bytes"),
-            )
-        })?;
+    let bytes = read(body).await?;
     let fields: Map<String, Value> = if bytes.iter().all(u8::is_ascii_whitespace) {
         Map::new()
     } else {
@@ -63,6 +58,36 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
         }
     }
     Ok(rest.control.order(ttl, profile)?)
+}
+
+/// The body, whole. One that is too long is read on for a while and thrown away: a client that is still
+/// writing when the connection closes would never see the refusal.
+async fn read(mut body: Body) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Refusal::invalid("the body did not arrive whole"));
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= BODY_MAX {
+            bytes.extend_from_slice(&data);
+        } else if length > BODY_ENOUGH {
+            break;
+        }
+    }
+    if length <= BODY_MAX {
+        return Ok(bytes);
+    }
+    let message = format!("the body may have at most {BODY_MAX} bytes");
+    Err(Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "invalid_request",
+        message,
+    ))
 }
 
 /// `limit` and `cursor` of a listing.
