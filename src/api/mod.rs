@@ -1,3 +1,5 @@
 //! Everything that listens for control planes, clients and operators: gRPC, REST, admin.
 
 pub mod admin;
+mod http;
+pub mod rest;
