@@ -22,10 +22,8 @@ function playwright(chromium) {
       const context = browser.contexts()[0];
       return context.pages()[0] ?? (await context.newPage());
     },
-    pages: (browser) => browser.contexts().flatMap((context) => context.pages()),
     newPage: (browser) => browser.contexts()[0].newPage(),
     newContext: async (browser, options) => (await browser.newContext(options)).newPage(),
-    rawBrowser: (browser) => browser.newBrowserCDPSession(),
     rawPage: (page) => page.context().newCDPSession(page),
     popup: async (page, script) => {
       const [popup] = await Promise.all([page.waitForEvent('popup'), page.evaluate(script)]);
@@ -35,7 +33,6 @@ function playwright(chromium) {
     navigation: { waitUntil: 'load', timeout: 20_000 },
     // Over CDP both words mean: this connection ends, the browser goes on.
     disconnect: (browser) => browser.close(),
-    isConnected: (browser) => browser.isConnected(),
   };
 }
 
@@ -44,10 +41,8 @@ function puppeteer(library) {
     connect: (url, timeout) =>
       library.connect({ browserWSEndpoint: url, protocolTimeout: timeout }),
     firstPage: async (browser) => (await browser.pages())[0] ?? (await browser.newPage()),
-    pages: (browser) => browser.pages(),
     newPage: (browser) => browser.newPage(),
     newContext: async (browser, options) => (await browser.createBrowserContext(options)).newPage(),
-    rawBrowser: (browser) => browser.target().createCDPSession(),
     rawPage: (page) => page.createCDPSession(),
     popup: async (page, script) => {
       const opened = new Promise((resolve) => page.once('popup', resolve));
@@ -56,7 +51,6 @@ function puppeteer(library) {
     },
     navigation: { waitUntil: 'load', timeout: 20_000 },
     disconnect: (browser) => browser.disconnect(),
-    isConnected: (browser) => browser.connected,
   };
 }
 
@@ -91,21 +85,15 @@ const COMMANDS = {
     browser.on('disconnected', () => say({ event: 'disconnected' }));
     page = await library.firstPage(browser);
   },
-  connected: () => library.isConnected(browser),
   goto: async ({ url }) => {
     const response = await page.goto(url, library.navigation);
     return { status: response?.status() ?? null, url: page.url() };
   },
   evaluate: ({ script }) => page.evaluate(script),
   screenshot: async () => Buffer.from(await page.screenshot()).toString('base64'),
-  pages: async () => (await library.pages(browser)).length,
   new_page: async () => void (page = await library.newPage(browser)),
   new_context: async ({ options }) => void (page = await library.newContext(browser, options)),
   popup: async ({ script }) => (await library.popup(page, script)).url(),
-  raw_browser: async ({ method, params }) => {
-    const session = await library.rawBrowser(browser);
-    return session.send(method, params);
-  },
   // Kept open on purpose: many overrides last as long as the session that made them.
   raw_page: async ({ method, params }) => (await library.rawPage(page)).send(method, params),
   loop: ({ urls }) => void (loop = navigateForEver(urls)),

@@ -7,8 +7,19 @@
     clippy::panic,
     clippy::print_stderr,
     unreachable_pub,
-    missing_debug_implementations,
     reason = "a failing helper is a failing test, and nothing here is anybody's interface"
 )]
 
 mod harness;
+
+mod clients;
+mod contract;
+mod egress;
+mod endings;
+mod flow;
+mod load;
+mod meter;
+mod orders;
+mod quiet;
+mod restart;
+mod starting;

@@ -66,7 +66,10 @@ impl Cdp {
         if let Some(session) = session {
             command["sessionId"] = session.into();
         }
-        self.socket.send(Message::text(command.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(command.to_string()))
+            .await
+            .unwrap();
         loop {
             let message = timeout(seconds(20), self.socket.next()).await;
             let message = message.unwrap_or_else(|_late| panic!("{method} has no answer"));
@@ -95,7 +98,10 @@ impl Cdp {
             .expect("a page is open")["targetId"]
             .clone();
         let attached = self
-            .call("Target.attachToTarget", json!({ "targetId": page, "flatten": true }))
+            .call(
+                "Target.attachToTarget",
+                json!({ "targetId": page, "flatten": true }),
+            )
             .await
             .unwrap();
         attached["sessionId"].as_str().unwrap().to_owned()

@@ -5,6 +5,7 @@
 //! should have taken with it, so every test is a leak test.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, OpenOptions},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -28,15 +29,14 @@ pub struct Setup<'lab> {
     lab: &'lab Lab,
     addresses: Vec<IpAddr>,
     allow: Vec<String>,
-    nameserver: Option<SocketAddr>,
-    idle_timeout: Option<&'static str>,
-    more: Vec<String>,
+    config: BTreeMap<&'static str, Vec<String>>,
+    less: Vec<&'static str>,
 }
 
 /// A running `chaser up`.
 pub struct Chaser {
     child: Child,
-    command: Vec<String>,
+    arguments: Vec<String>,
     pub runtime_dir: PathBuf,
     pub state_dir: PathBuf,
     pub addresses: Vec<IpAddr>,
@@ -54,10 +54,11 @@ impl<'lab> Setup<'lab> {
             lab,
             addresses: lab.egress_addresses(12),
             allow: vec![format!("{}/32", lab.origin_ip())],
-            nameserver: None,
-            idle_timeout: None,
-            more: Vec::new(),
+            config: BTreeMap::new(),
+            less: Vec::new(),
         }
+        // A test may order more than one workspace may hold by default.
+        .set("api", "max_concurrent_sessions = 100")
     }
 
     pub fn egress_addresses(mut self, count: u8) -> Self {
@@ -65,19 +66,22 @@ impl<'lab> Setup<'lab> {
         self
     }
 
-    pub fn names(mut self, dns: &Dns) -> Self {
-        self.nameserver = Some(dns.address());
+    pub fn names(self, dns: &Dns) -> Self {
+        self.set("egress", &format!("nameservers = [\"{}\"]", dns.address()))
+    }
+
+    /// One line of a section of the configuration file.
+    pub fn set(mut self, section: &'static str, line: &str) -> Self {
+        self.config
+            .entry(section)
+            .or_default()
+            .push(line.to_owned());
         self
     }
 
-    pub fn idle_timeout(mut self, text: &'static str) -> Self {
-        self.idle_timeout = Some(text);
-        self
-    }
-
-    /// Further words of the command line.
-    pub fn with(mut self, words: &[&str]) -> Self {
-        self.more.extend(words.iter().map(|word| (*word).to_owned()));
+    /// Leaves an option of the command line to the configuration.
+    pub fn without(mut self, option: &'static str) -> Self {
+        self.less.push(option);
         self
     }
 
@@ -106,11 +110,14 @@ impl<'lab> Setup<'lab> {
         for cidr in &self.allow {
             option("--egress-allow", cidr.clone());
         }
-        command.extend(self.more);
+        for word in self.less {
+            let at = command.iter().position(|other| other == word).unwrap();
+            command.drain(at..at + 2);
+        }
 
         let mut chaser = Chaser {
             child: launch(&command, &state_dir),
-            command,
+            arguments: command,
             node: Node::new(runtime_dir.join("node.sock")),
             runtime_dir,
             state_dir,
@@ -131,15 +138,10 @@ impl<'lab> Setup<'lab> {
     }
 
     fn config(&self) -> String {
-        let mut text = String::new();
-        if let Some(address) = self.nameserver {
-            text += &format!("[egress]\nnameservers = [\"{address}\"]\n");
-        }
-        if let Some(idle) = self.idle_timeout {
-            text += &format!("[session]\nidle_timeout = \"{idle}\"\n");
-        }
-        // A test orders more than one workspace may hold by default.
-        text + "[api]\nmax_concurrent_sessions = 100\n"
+        self.config
+            .iter()
+            .map(|(section, lines)| format!("[{section}]\n{}\n", lines.join("\n")))
+            .collect()
     }
 }
 
@@ -171,7 +173,7 @@ impl Chaser {
 
     /// The same command once more, until it is ready.
     pub async fn restart(&mut self) {
-        self.child = launch(&self.command, &self.state_dir);
+        self.child = launch(&self.arguments, &self.state_dir);
         self.wait_until_ready().await;
     }
 
@@ -183,10 +185,17 @@ impl Chaser {
             .flatten()
     }
 
+    /// One of the operator's commands.
+    pub fn command(&self, words: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_chaser"));
+        command.args(words);
+        command
+    }
+
     /// The operator's view of one session.
     pub async fn inspect(&self, session: &str) -> serde_json::Value {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_chaser"))
-            .args(["node", "inspect", session, "--json", "--runtime-dir"])
+        let output = self
+            .command(&["node", "inspect", session, "--json", "--runtime-dir"])
             .arg(&self.runtime_dir)
             .output()
             .await
@@ -208,7 +217,15 @@ impl Chaser {
 
     pub async fn metrics(&self) -> String {
         let url = format!("{}/metrics", self.admin);
-        self.api.http().get(url).send().await.unwrap().text().await.unwrap()
+        self.api
+            .http()
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
     }
 
     /// The sum over all label sets of one counter or gauge.
@@ -226,9 +243,12 @@ impl Chaser {
 
     /// All that agent and relay have said.
     pub fn logs(&self) -> String {
-        [self.state_dir.join("up.log"), self.runtime_dir.join("relay.log")]
-            .map(|path| fs::read_to_string(path).unwrap_or_default())
-            .concat()
+        [
+            self.state_dir.join("up.log"),
+            self.runtime_dir.join("relay.log"),
+        ]
+        .map(|path| fs::read_to_string(path).unwrap_or_default())
+        .concat()
     }
 
     async fn wait_until_ready(&mut self) {
@@ -267,7 +287,12 @@ impl Drop for Chaser {
         let left = held.what_is_left();
         held.remove();
         if !thread::panicking() {
-            assert_eq!(code, Some(0), "`chaser up` on SIGTERM; it said:\n{}", self.logs());
+            assert_eq!(
+                code,
+                Some(0),
+                "`chaser up` on SIGTERM; it said:\n{}",
+                self.logs()
+            );
             assert!(left.is_empty(), "left behind: {left:#?}\n{}", self.logs());
         }
     }

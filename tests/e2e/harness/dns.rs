@@ -52,8 +52,9 @@ impl Dns {
         self.address
     }
 
-    pub fn was_asked_for(&self, name: &str) -> bool {
-        self.asked.lock().iter().any(|asked| asked == name)
+    /// Every name that was asked for.
+    pub fn questions(&self) -> Vec<String> {
+        self.asked.lock().clone()
     }
 }
 
@@ -116,11 +117,7 @@ async fn names_resolve_to_what_the_test_says() {
         &[("both.test", &[lab.origin_ip(), lab.ipv6()])],
         &tasks,
     );
-    let server = NameServerConfig::new(
-        dns.address().ip(),
-        true,
-        vec![ConnectionConfig::udp()],
-    );
+    let server = NameServerConfig::new(dns.address().ip(), true, vec![ConnectionConfig::udp()]);
     let config = ResolverConfig::from_parts(None, vec![], vec![server]);
     let mut options = ResolverOpts::default();
     options.ip_strategy = hickory_resolver::config::LookupIpStrategy::Ipv4AndIpv6;
@@ -128,8 +125,16 @@ async fn names_resolve_to_what_the_test_says() {
         .with_options(options)
         .build()
         .unwrap();
-    let found: Vec<_> = resolver.lookup_ip("both.test.").await.unwrap().iter().collect();
-    assert!(found.contains(&lab.origin_ip()) && found.contains(&lab.ipv6()), "{found:?}");
-    assert!(dns.was_asked_for("both.test"));
-    assert!(resolver.lookup_ip("nobody.test.").await.is_err());
+    let found: Vec<_> = resolver
+        .lookup_ip("both.test.")
+        .await
+        .unwrap()
+        .iter()
+        .collect();
+    assert!(
+        found.contains(&lab.origin_ip()) && found.contains(&lab.ipv6()),
+        "{found:?}"
+    );
+    assert!(dns.questions().contains(&"both.test".to_owned()));
+    resolver.lookup_ip("nobody.test.").await.unwrap_err();
 }

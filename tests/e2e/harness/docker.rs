@@ -62,6 +62,9 @@ pub fn pid(container: &str) -> Option<u32> {
         .args(["inspect", "--format", "{{.State.Pid}}", container])
         .output()
         .unwrap();
-    let pid = String::from_utf8_lossy(&output.stdout).trim().parse().ok()?;
+    let pid = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .ok()?;
     (pid != 0).then_some(pid)
 }

@@ -72,10 +72,6 @@ impl Lab {
         lab
     }
 
-    pub fn number(&self) -> u8 {
-        self.number
-    }
-
     /// Where origins listen; the one address that sessions may reach by default.
     pub fn origin_ip(&self) -> IpAddr {
         self.ip(200)
@@ -198,7 +194,12 @@ impl Lab {
             ["netns", "del", self.namespace().as_str()],
         ] {
             // The usual answer is that there is no such thing.
-            drop(Command::new("ip").args(words).stderr(Stdio::null()).status());
+            drop(
+                Command::new("ip")
+                    .args(words)
+                    .stderr(Stdio::null())
+                    .status(),
+            );
         }
     }
 }

@@ -1,10 +1,6 @@
 //! What a program may leave behind, and whether it did.
 
-use std::{
-    net::SocketAddr,
-    os::unix::fs::FileTypeExt,
-    path::PathBuf,
-};
+use std::{net::SocketAddr, os::unix::fs::FileTypeExt, path::PathBuf};
 
 use super::{
     Chaser, docker,

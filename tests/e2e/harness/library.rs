@@ -1,12 +1,6 @@
 //! Patchright, Playwright and Puppeteer: real clients in processes of their own.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use chaser::runtime::Tasks;
 use parking_lot::Mutex;
@@ -90,7 +84,10 @@ impl Client {
         self.next += 1;
         self.answers.waiting.lock().insert(id, sender);
         let line = json!({ "id": id, "do": word, "with": with });
-        self.stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        self.stdin
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .unwrap();
         tokio::time::timeout(Duration::from_secs(90), answer)
             .await
             .unwrap_or_else(|_late| panic!("`{word}` has no answer"))
@@ -112,18 +109,18 @@ impl Client {
         self.must("evaluate", json!({ "script": script })).await
     }
 
-    /// A CDP command on a session of the browser itself.
-    pub async fn raw_browser(&mut self, method: &str, params: Value) -> Result<Value, String> {
-        self.call("raw_browser", json!({ "method": method, "params": params })).await
-    }
-
     /// A CDP command on a session of the page.
     pub async fn raw_page(&mut self, method: &str, params: Value) -> Value {
-        self.must("raw_page", json!({ "method": method, "params": params })).await
+        self.must("raw_page", json!({ "method": method, "params": params }))
+            .await
     }
 
     pub fn was_disconnected(&self) -> bool {
-        self.answers.events.lock().iter().any(|event| event == "disconnected")
+        self.answers
+            .events
+            .lock()
+            .iter()
+            .any(|event| event == "disconnected")
     }
 }
 

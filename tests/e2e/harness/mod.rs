@@ -16,6 +16,7 @@ mod origin;
 mod patience;
 pub mod processes;
 mod rest;
+mod trap;
 
 use ::chaser::runtime::Tasks;
 
@@ -29,6 +30,7 @@ pub use node::{Node, session_id, spec};
 pub use origin::{Bytes, Origin};
 pub use patience::{eventually, seconds};
 pub use rest::{Answer, Api, Session};
+pub use trap::Trap;
 
 /// A lab with its origin: where nearly every test begins.
 pub fn lab() -> (Lab, Origin) {

@@ -28,16 +28,19 @@ impl Node {
     }
 
     /// A connection for one call: none stays open between calls.
-    pub async fn dial(&self) -> NodeServiceClient<Channel> {
+    pub async fn channel(&self) -> Channel {
         let socket = self.socket.clone();
-        let channel = Endpoint::from_static("http://node.invalid")
+        Endpoint::from_static("http://node.invalid")
             .connect_with_connector(tower::service_fn(move |_: Uri| {
                 let socket = socket.clone();
                 async move { UnixStream::connect(socket).await.map(TokioIo::new) }
             }))
             .await
-            .expect("R/node.sock answers");
-        NodeServiceClient::new(channel)
+            .expect("R/node.sock answers")
+    }
+
+    pub async fn dial(&self) -> NodeServiceClient<Channel> {
+        NodeServiceClient::new(self.channel().await)
     }
 
     pub async fn status(&self) -> GetNodeResponse {

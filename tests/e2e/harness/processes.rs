@@ -19,7 +19,7 @@ pub fn kill(pid: u32) {
 pub fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap());
     // Gone already is as good.
-    drop(signal::kill(pid, signal));
+    signal::kill(pid, signal).unwrap_or_default();
 }
 
 /// A process that still runs; one that only waits to be reaped does not.
@@ -34,8 +34,18 @@ pub fn command_line(pid: u32) -> String {
         .unwrap_or_default()
 }
 
-/// Direct children, oldest first.
-pub fn children(pid: u32) -> Vec<u32> {
+/// Everything below a process.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = children(pid);
+    let mut at = 0;
+    while let Some(next) = found.get(at) {
+        found.extend(children(*next));
+        at += 1;
+    }
+    found
+}
+
+fn children(pid: u32) -> Vec<u32> {
     fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
         .unwrap_or_default()
         .split_whitespace()
@@ -61,7 +71,9 @@ pub fn foreign_sockets(pid: u32) -> usize {
         .iter()
         .flat_map(|table| {
             let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
-            text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         })
         .collect();
     descriptors(pid)

@@ -65,7 +65,9 @@ impl Api {
             .request(method, format!("{}{path}", self.base))
             .bearer_auth(&self.key);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+            request = request
+                .header("content-type", "application/json")
+                .body(body);
         }
         let response = request.send().await.unwrap();
         let status = response.status();
@@ -96,7 +98,9 @@ impl Api {
 
     /// Orders a session; it may still be `creating`.
     pub async fn create(&self) -> Session {
-        let answer = self.post("/v1/sessions", &json!({ "ttl_seconds": 1800 })).await;
+        let answer = self
+            .post("/v1/sessions", &json!({ "ttl_seconds": 1800 }))
+            .await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
         self.adopt(&answer.body)
     }
@@ -132,7 +136,7 @@ impl Session {
 
     /// Waits for a status; another terminal one is a failure.
     pub async fn wait_for(&self, status: &str) -> Value {
-        eventually(&format!("session is {status}"), seconds(60), async || {
+        eventually(&format!("session is {status}"), seconds(120), async || {
             let now = self.get().await;
             let is = now["status"].as_str().unwrap();
             let terminal = is == "closed" || is == "error";
@@ -144,12 +148,19 @@ impl Session {
 
     /// The address that this session leaves from.
     pub async fn egress_ip(&self) -> std::net::IpAddr {
-        self.get().await["proxy_ip"].as_str().unwrap().parse().unwrap()
+        self.get().await["proxy_ip"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     /// `/json/version` of the gateway.
     pub fn version_url(&self) -> String {
-        format!("{}/json/version", self.cdp_url.replacen("ws://", "http://", 1))
+        format!(
+            "{}/json/version",
+            self.cdp_url.replacen("ws://", "http://", 1)
+        )
     }
 
     fn path(&self) -> String {

@@ -60,7 +60,11 @@ fn text(kind: &'static str, content: String) -> Response<Body> {
 }
 
 fn download(count: usize, over: Duration) -> Response<Body> {
-    let size = if over.is_zero() { CHUNK } else { count.div_ceil(20).max(1) };
+    let size = if over.is_zero() {
+        CHUNK
+    } else {
+        count.div_ceil(20).max(1)
+    };
     let pause = over / 20;
     let chunks = stream::unfold(count, move |left| async move {
         if left == 0 {

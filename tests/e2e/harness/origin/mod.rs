@@ -83,13 +83,13 @@ impl Origin {
     /// Everything that one address sent and got.
     pub fn bytes_of(&self, peer: IpAddr) -> Bytes {
         let connections = self.records.connections.lock();
-        connections.iter().filter(|books| books.peer.ip() == peer).fold(
-            Bytes::default(),
-            |sum, books| Bytes {
+        connections
+            .iter()
+            .filter(|books| books.peer.ip() == peer)
+            .fold(Bytes::default(), |sum, books| Bytes {
                 up: sum.up + books.up.load(Ordering::Relaxed),
                 down: sum.down + books.down.load(Ordering::Relaxed),
-            },
-        )
+            })
     }
 
     /// Every address that ever connected.
@@ -104,7 +104,11 @@ impl Origin {
 
     pub fn requests_of(&self, peer: IpAddr) -> Vec<Seen> {
         let requests = self.records.requests.lock();
-        requests.iter().filter(|seen| seen.peer == peer).cloned().collect()
+        requests
+            .iter()
+            .filter(|seen| seen.peer == peer)
+            .cloned()
+            .collect()
     }
 
     fn serve_secure(&self, listener: TcpListener, tasks: &Tasks) {
@@ -160,7 +164,12 @@ impl Origin {
         let headers = request
             .headers()
             .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into(),
+                )
+            })
             .collect();
         self.records.requests.lock().push(Seen {
             peer: peer.ip(),
@@ -179,7 +188,10 @@ async fn the_origin_counts_what_curl_counts() {
         let output = tokio::process::Command::new("curl")
             .args(["-sSk", "--noproxy", "*", "-o", "/dev/null", "--interface"])
             .arg(from.to_string())
-            .args(["-w", "%{size_request} %{size_upload} %{size_header} %{size_download}"])
+            .args([
+                "-w",
+                "%{size_request} %{size_upload} %{size_header} %{size_download}",
+            ])
             .args(more)
             .arg(url)
             .output()
@@ -202,7 +214,11 @@ async fn the_origin_counts_what_curl_counts() {
 
     let inner = curl(origin.https("/bytes/1000000"), &[]).await;
     let outer = origin.bytes_of(from).down - plain.down;
-    assert!(outer > inner.down, "TLS costs something: {outer} over {}", inner.down);
+    assert!(
+        outer > inner.down,
+        "TLS costs something: {outer} over {}",
+        inner.down
+    );
     assert_eq!(origin.requests_of(from).len(), 3);
     assert_eq!(origin.peers(), BTreeSet::from([from]));
 }
