@@ -14,6 +14,7 @@
 pub mod client;
 mod dialer;
 pub mod handover;
+pub mod launch;
 pub mod meter;
 mod view;
 

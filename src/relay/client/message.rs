@@ -1,6 +1,6 @@
 //! What agent and relay tell each other, in the model's words.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
 
@@ -95,6 +95,8 @@ pub struct Inventory {
     pub held: Vec<Held>,
     /// Endings that may not be acknowledged yet.
     pub ended: Vec<Ended>,
+    /// Requests that the egress policy refused since the relay started, by reason.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// News from the relay.
