@@ -1,4 +1,5 @@
 //! Roles: configuration, build in order, serve, stop in reverse.
 
 pub mod config;
+pub mod relay;
 pub mod telemetry;
