@@ -13,8 +13,12 @@
 
 pub mod client;
 mod dialer;
+#[cfg(test)]
+mod fake_devtools;
+pub mod gateway;
 pub mod handover;
 pub mod meter;
+pub mod supervisor;
 mod view;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
