@@ -57,6 +57,7 @@ pub enum SupervisorError {
 #[derive(Debug)]
 pub struct Supervisor {
     browser: Browser,
+    profile: Arc<Profile>,
     pair: Arc<Pair>,
     tasks: Tasks,
 }
@@ -87,7 +88,10 @@ pub async fn start(
     };
     let browser = browser(described)?;
     let version = Version::of(&browser.product).ok_or(SupervisorError::Description("Browser"))?;
-    let kit = Arc::new(Kit { profile, version });
+    let kit = Arc::new(Kit {
+        profile: Arc::clone(&profile),
+        version,
+    });
     let pair = Arc::new(Pair {
         standing: watch::Sender::new([Standing::default(); PAIR]),
         gate: watch::Sender::new(false),
@@ -113,6 +117,7 @@ pub async fn start(
     }
     Ok(Supervisor {
         browser,
+        profile,
         pair,
         tasks: tasks.clone(),
     })
@@ -125,6 +130,12 @@ impl Supervisor {
     #[must_use]
     pub const fn browser(&self) -> &Browser {
         &self.browser
+    }
+
+    /// The phone that it makes of the browser.
+    #[must_use]
+    pub fn profile(&self) -> Arc<Profile> {
+        Arc::clone(&self.profile)
     }
 
     /// True while at least one connection holds: only then may a request leave.
