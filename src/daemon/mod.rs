@@ -1,5 +1,4 @@
 //! Roles: configuration, build in order, serve, stop in reverse.
 
 pub mod config;
-pub mod relay;
 pub mod telemetry;
