@@ -13,9 +13,13 @@
 
 pub mod client;
 mod dialer;
+#[cfg(test)]
+mod fake_devtools;
+pub mod gateway;
 pub mod handover;
 pub mod launch;
 pub mod meter;
+pub mod supervisor;
 mod view;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
