@@ -7,7 +7,6 @@ use std::{
 
 use chaser::runtime::Tasks;
 use futures::future::join_all;
-use serde_json::json;
 
 use crate::harness::{Chaser, Client, Dns, Lab, Library, Setup, Trap, eventually, lab, seconds};
 
@@ -68,7 +67,7 @@ async fn try_everything(client: &mut Client, url: &str) {
         }})()"
     );
     client.evaluate(&script).await;
-    drop(client.call("goto", json!({ "url": url })).await);
+    client.attempt(url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,12 +144,8 @@ async fn devtools_is_reachable_from_no_page() {
     for host in ["127.0.0.1", "localhost", "[::1]", "127.1", "0.0.0.0"] {
         client.goto(&origin.http("/here")).await;
         let url = format!("http://{host}:9222/json/version");
-        drop(client.call("goto", json!({ "url": url })).await);
-        let text = client.evaluate("document.documentElement.innerText").await;
-        assert!(
-            !text.to_string().contains("webSocketDebuggerUrl"),
-            "{host}: {text}"
-        );
+        let text = client.attempt(&url).await.text;
+        assert!(!text.contains("webSocketDebuggerUrl"), "{host}: {text}");
     }
     assert!(
         chaser.metric(REFUSED).await >= 4.0,
