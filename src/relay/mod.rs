@@ -13,6 +13,7 @@
 
 pub mod client;
 mod dialer;
+pub mod egress;
 pub mod handover;
 pub mod meter;
 mod view;
