@@ -290,7 +290,9 @@ impl Attachment {
 
     /// What was refused to its pages, by reason.
     pub(super) fn refusals(&self) -> Vec<(&'static str, u64)> {
-        self.egress.refusals()
+        let refusals = self.egress.refusals().iter();
+        let seen = refusals.filter(|(_, count)| *count > 0);
+        seen.map(|(reason, count)| (reason.as_str(), count)).collect()
     }
 }
 
