@@ -68,7 +68,7 @@ pub async fn examine(subject: &Subject, mut tell: impl FnMut(&Probe)) -> Vec<Pro
                 add(Probe::failed(
                     name,
                     "unknown: Docker does not answer",
-                    "mend Docker first",
+                    "see `docker` above",
                 ));
             }
         }

@@ -119,6 +119,13 @@ async fn sandbox(
         return Probe::failed(SANDBOX, last_words(docker, name).await, mend_sandbox());
     };
     let took = started.elapsed().as_millis();
+    if !filtered(pid) {
+        return Probe::failed(
+            SANDBOX,
+            format!("{browser} runs without our seccomp profile"),
+            "use a kernel and a Docker with seccomp (`docker info`, security options)",
+        );
+    }
     match own_namespaces(pid) {
         Ok(0) => Probe::failed(
             SANDBOX,
@@ -184,6 +191,15 @@ fn browser(reply: &str) -> Option<String> {
     quoted.next().map(|_| value.to_owned())
 }
 
+/// Whether the container's init, which adds no filter of its own, runs under one.
+fn filtered(init: u32) -> bool {
+    const FILTER: u32 = 2;
+    i32::try_from(init)
+        .ok()
+        .and_then(|init| Process::new(init).ok()?.status().ok()?.seccomp)
+        .is_some_and(|mode| mode == FILTER)
+}
+
 /// How many processes below `init` live in a user namespace of their own, as Chrome's renderers do.
 fn own_namespaces(init: u32) -> Result<usize, String> {
     let init = i32::try_from(init).map_err(|error| error.to_string())?;
@@ -229,8 +245,15 @@ async fn last_words(docker: &Docker, name: &str) -> String {
         .or_else(|| lines.last());
     telling.map_or_else(
         || "the browser does not answer, and its log is empty".to_owned(),
-        |line| format!("the browser does not answer: {line}"),
+        |line| format!("the browser does not answer: {}", gist(line)),
     )
+}
+
+/// The first sentence of a log line, without Chrome's `[pid:tid:time:LEVEL:file] ` before it. What
+/// follows may advise to switch the sandbox off, which is not to be repeated.
+fn gist(line: &str) -> &str {
+    let text = line.split_once("] ").map_or(line, |(_, text)| text);
+    text.find(['!', '.']).map_or(text, |end| &text[..=end])
 }
 
 fn mend_sandbox() -> String {
@@ -257,6 +280,13 @@ mod tests {
         for cut in 0..reply.len() - 2 {
             assert_eq!(browser(&reply[..cut]), None, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn the_gist_of_a_log_line_is_its_first_sentence() {
+        let line = "[7:7:1123/230608.3:ERROR:content/a.cc:130] No usable sandbox! If this is a …";
+        assert_eq!(gist(line), "No usable sandbox!");
+        assert_eq!(gist("exec format error"), "exec format error");
     }
 
     #[test]
