@@ -1,3 +1,13 @@
-//! `chaser relay`: the data plane as a process of its own.
+//! The relay role: the data plane as a process of its own.
 
-pub use crate::relay::server::{Failed, Options, run};
+use super::telemetry;
+use crate::relay::server::{self, Failed, Options};
+
+/// Runs a relay until it is told to stop or nobody needs it.
+///
+/// # Errors
+/// [`Failed`] when it cannot start.
+pub fn run(options: &Options) -> Result<(), Failed> {
+    telemetry::start(&telemetry::Config::default());
+    server::run(options)
+}

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::{Dialer, meter::Meter};
 use crate::{
     model::{BootInstant, EndReason, Ending, SessionId},
+    profile::Profile,
     runtime::boot_now,
 };
 
@@ -46,6 +47,8 @@ pub struct Live {
     pub meter: Arc<Meter>,
     /// What the browser said of itself.
     pub browser: Browser,
+    /// The phone that it is.
+    pub profile: Arc<Profile>,
     /// What clients must present.
     pub token: Option<SecretString>,
     /// The attached clients.

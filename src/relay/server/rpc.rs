@@ -194,7 +194,9 @@ impl RelayService for Rpc {
             |(relay, mut latest, mut after, watcher)| async move {
                 latest.wait_for(|latest| *latest > after).await.ok()?;
                 let news = relay.ledger.after(after);
-                after = news.last().map_or_else(|| *latest.borrow(), |(seq, _)| *seq);
+                after = news
+                    .last()
+                    .map_or_else(|| *latest.borrow(), |(seq, _)| *seq);
                 Some((stream::iter(news), (relay, latest, after, watcher)))
             },
         );
@@ -217,7 +219,9 @@ impl Rpc {
     fn attachment(&self, held: &Attachment) -> pb::Attachment {
         let session = held.session.lock().clone();
         let record = session.as_ref().map(|id| self.relay.sessions.record(id));
-        let clients = held.meter.open_clients();
+        let clients = session
+            .as_ref()
+            .map_or(0, |id| self.relay.sessions.clients(id));
         pb::Attachment {
             instance_id: held.instance.to_string(),
             session_id: session.map_or_else(String::new, String::from),

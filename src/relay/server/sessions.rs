@@ -204,6 +204,17 @@ impl Sessions {
             .unwrap_or_default()
     }
 
+    /// How many CDP clients a session has now.
+    pub(super) fn clients(&self, session: &SessionId) -> u32 {
+        let known = self.known.lock();
+        known
+            .get(session)
+            .map_or(0, |entry| match &*entry.view.borrow() {
+                SessionView::Live(live) => live.clients.open(),
+                SessionView::Expected { .. } | SessionView::Cutting(_) | SessionView::Ended(_) => 0,
+            })
+    }
+
     /// Forgets what need not be remembered: expectations that nobody fulfilled in time, endings that
     /// are old and known to the agent (`acked`), and the oldest endings beyond the bound.
     pub(super) fn forget(&self, now: BootInstant, acked: u64) {
