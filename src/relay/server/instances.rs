@@ -295,7 +295,8 @@ impl Attachment {
     pub(super) fn refusals(&self) -> Vec<(&'static str, u64)> {
         let refusals = self.egress.refusals().iter();
         let seen = refusals.filter(|(_, count)| *count > 0);
-        seen.map(|(reason, count)| (reason.as_str(), count)).collect()
+        seen.map(|(reason, count)| (reason.as_str(), count))
+            .collect()
     }
 }
 

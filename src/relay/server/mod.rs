@@ -9,6 +9,7 @@
 //! | [`rpc`], [`fds`] | the two sockets that the agent speaks to |
 
 mod clock;
+mod convert;
 mod fds;
 mod instances;
 mod ledger;

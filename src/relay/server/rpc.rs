@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,15 +10,16 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use secrecy::SecretString;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::{
-    AttachFailed, BindFailed, Relay, instances::Attachment, ledger::News, sessions::Tombstone,
+    AttachFailed, BindFailed, Relay,
+    convert::{ending_to_wire, event, instant, parse, parse_all, secret, tombstone},
+    instances::Attachment,
 };
 use crate::{
-    model::{BootInstant, Ending, SessionId, Traffic},
+    model::SessionId,
     relay::{
         PROTOCOL,
         client::Bind,
@@ -248,91 +248,6 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.0.send_modify(|open| *open = open.saturating_sub(1));
-    }
-}
-
-fn parse<T: FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Status> {
-    text.parse()
-        .map_err(|error| Status::invalid_argument(format!("{field}: {error}")))
-}
-
-fn parse_all<T: FromStr<Err: std::fmt::Display>>(
-    field: &str,
-    texts: &[String],
-) -> Result<Vec<T>, Status> {
-    texts.iter().map(|text| parse(field, text)).collect()
-}
-
-fn instant(field: &str, at: Option<pb::BootInstant>) -> Result<BootInstant, Status> {
-    let at = at.ok_or_else(|| Status::invalid_argument(format!("{field} is missing")))?;
-    Ok(BootInstant {
-        boot: parse(field, &at.boot_id)?,
-        micros: at.micros,
-    })
-}
-
-fn secret(token: String) -> Option<SecretString> {
-    (!token.is_empty()).then(|| SecretString::from(token))
-}
-
-fn ending_to_wire(ending: &Ending) -> pb::Ending {
-    let Traffic {
-        up,
-        down,
-        cdp_up,
-        cdp_down,
-    } = ending.traffic;
-    let micros = ending.at.unix_timestamp_nanos() / 1_000;
-    pb::Ending {
-        reason: ending.reason.as_str().to_owned(),
-        at_unix_micros: i64::try_from(micros).unwrap_or(i64::MAX),
-        traffic: Some(pb::Traffic {
-            up,
-            down,
-            cdp_up,
-            cdp_down,
-        }),
-        detail: ending.detail.clone().unwrap_or_default(),
-    }
-}
-
-fn tombstone(tombstone: Tombstone) -> pb::Ended {
-    pb::Ended {
-        session_id: tombstone.session.into(),
-        instance_id: tombstone
-            .instance
-            .map_or_else(String::new, |id| id.to_string()),
-        ending: Some(ending_to_wire(&tombstone.ending)),
-        seq: tombstone.seq,
-        record: tombstone.record,
-    }
-}
-
-fn event(seq: u64, news: News) -> pb::Event {
-    let what = match news {
-        News::Ended {
-            session,
-            instance,
-            ending,
-            record,
-        } => pb::event::What::Ended(tombstone(Tombstone {
-            session,
-            instance,
-            ending,
-            seq,
-            record,
-        })),
-        News::SocketsLow(instance) => pb::event::What::SocketsLow(pb::SocketsLow {
-            instance_id: instance.to_string(),
-        }),
-        News::InstanceLost { instance, cause } => pb::event::What::InstanceLost(pb::InstanceLost {
-            instance_id: instance.to_string(),
-            cause,
-        }),
-    };
-    pb::Event {
-        seq,
-        what: Some(what),
     }
 }
 
