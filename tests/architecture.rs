@@ -171,6 +171,10 @@ fn files_fit_on_a_few_screens() {
 fn nothing_weakens_the_sandbox() {
     for dir in ["src", "images", "systemd"] {
         for (path, text) in texts(Path::new(dir)) {
+            // A test may name what it forbids.
+            if path.to_string_lossy().ends_with("_tests.rs") {
+                continue;
+            }
             // Comments in Rust, shell and TOML may say what is not done.
             let code = text
                 .lines()

@@ -79,6 +79,25 @@ function navigateForEver(urls) {
   return state;
 }
 
+/** Goes where it should not be able to go, and tells what is shown there. */
+async function attempt(url) {
+  const error = await page.goto(url, library.navigation).then(
+    () => null,
+    (refusal) => String(refusal),
+  );
+  // The error page is a navigation of its own that comes after the refusal.
+  let shown;
+  for (let tries = 0, same = 0; tries < 50 && same < 3; tries += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const now = await page
+      .evaluate('[location.protocol, document.documentElement.innerText]')
+      .catch(() => undefined);
+    same = now && now.join() === shown?.join() ? same + 1 : 0;
+    shown = now;
+  }
+  return { error, protocol: shown?.[0] ?? null, text: shown?.[1] ?? '' };
+}
+
 const COMMANDS = {
   connect: async ({ url, timeout = 60_000 }) => {
     browser = await library.connect(url, timeout);
@@ -89,6 +108,7 @@ const COMMANDS = {
     const response = await page.goto(url, library.navigation);
     return { status: response?.status() ?? null, url: page.url() };
   },
+  attempt: ({ url }) => attempt(url),
   evaluate: ({ script }) => page.evaluate(script),
   screenshot: async () => Buffer.from(await page.screenshot()).toString('base64'),
   new_page: async () => void (page = await library.newPage(browser)),

@@ -43,6 +43,7 @@ pub(super) struct Attachment {
     pub(super) instance: InstanceId,
     pub(super) dialer: Arc<Dialer>,
     pub(super) meter: Arc<Meter>,
+    pub(super) profile: Arc<Profile>,
     pub(super) supervisor: Supervisor,
     egress: Egress,
     /// Who holds it; set once.
@@ -219,7 +220,8 @@ impl Attachment {
         let dialer = Arc::new(Dialer::new(DEVTOOLS, staged.dial));
         let meter = Arc::new(Meter::create(&meter_file, instance)?);
         let mut dead = watch_death(staged.pidfd, &tasks)?;
-        let phone = supervisor::start(Arc::clone(&dialer), Arc::new(profile), &tasks);
+        let profile = Arc::new(profile);
+        let phone = supervisor::start(Arc::clone(&dialer), Arc::clone(&profile), &tasks);
         let supervisor = tokio::select! {
             phone = phone => phone?,
             _ = dead.wait_for(|dead| *dead) => return Err(AttachFailed::Died),
@@ -237,6 +239,7 @@ impl Attachment {
             instance,
             dialer,
             meter,
+            profile,
             supervisor,
             egress,
             session: Mutex::new(None),
@@ -290,7 +293,9 @@ impl Attachment {
 
     /// What was refused to its pages, by reason.
     pub(super) fn refusals(&self) -> Vec<(&'static str, u64)> {
-        self.egress.refusals()
+        let refusals = self.egress.refusals().iter();
+        let seen = refusals.filter(|(_, count)| *count > 0);
+        seen.map(|(reason, count)| (reason.as_str(), count)).collect()
     }
 }
 

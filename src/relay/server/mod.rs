@@ -178,6 +178,7 @@ impl Relay {
             dialer: Arc::clone(&attachment.dialer),
             meter: Arc::clone(&attachment.meter),
             browser: attachment.supervisor.browser().clone(),
+            profile: Arc::clone(&attachment.profile),
             token: bind.token,
             clients: Clients::new(Arc::clone(&attachment.meter)),
         });
@@ -189,6 +190,7 @@ impl Relay {
         {
             return Ok(());
         }
+        attachment.supervisor.follow(&live.clients);
         info!(session = %bind.session, instance = %bind.instance, "bound");
         let limits = Limits {
             deadline: bind.deadline,

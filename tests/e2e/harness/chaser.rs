@@ -228,16 +228,16 @@ impl Chaser {
             .unwrap()
     }
 
-    /// The sum over all label sets of one counter or gauge.
-    pub async fn metric(&self, name: &str) -> f64 {
-        self.metrics()
-            .await
-            .lines()
-            .filter(|line| {
-                line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
-            })
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+    /// The sum over all label sets of one counter; one that is not even announced is a failure.
+    pub async fn counter(&self, name: &str) -> u64 {
+        let text = self.metrics().await;
+        assert!(
+            text.contains(&format!("# TYPE {name} counter")),
+            "no {name}: {text}"
+        );
+        text.lines()
+            .filter(|line| line.starts_with(&format!("{name}_total")))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()
     }
 

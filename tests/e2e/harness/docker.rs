@@ -27,6 +27,10 @@ pub fn require_image() {
 
 /// Names of all containers of a node, running or not.
 pub fn containers_of(node: &str) -> Vec<String> {
+    if node.is_empty() {
+        // It did not live long enough to say who it is.
+        return Vec::new();
+    }
     let filter = format!("label=chaser.node={node}");
     docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"])
         .lines()

@@ -28,6 +28,14 @@ pub struct Client {
     _process: Child,
 }
 
+/// What a page shows after an attempt.
+#[derive(serde::Deserialize)]
+pub struct Shown {
+    pub error: Option<String>,
+    pub protocol: String,
+    pub text: String,
+}
+
 #[derive(Default)]
 struct Answers {
     waiting: Mutex<HashMap<u64, oneshot::Sender<Result<Value, String>>>>,
@@ -103,6 +111,12 @@ impl Client {
     pub async fn goto(&mut self, url: &str) {
         let arrived = self.must("goto", json!({ "url": url })).await;
         assert_eq!(arrived["status"], 200, "{url}: {arrived}");
+    }
+
+    /// Goes where it should not be able to go.
+    pub async fn attempt(&mut self, url: &str) -> Shown {
+        let shown = self.must("attempt", json!({ "url": url })).await;
+        serde_json::from_value(shown).unwrap()
     }
 
     pub async fn evaluate(&mut self, script: &str) -> Value {
