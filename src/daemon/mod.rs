@@ -4,5 +4,6 @@ pub mod api;
 mod banner;
 pub mod config;
 mod operator;
+pub mod relay;
 mod self_check;
 pub mod telemetry;

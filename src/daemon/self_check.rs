@@ -3,7 +3,7 @@
 //! `POST` → poll until ready → CDP through the gateway: a page, a screenshot → bytes → `DELETE`.
 //! The page is a `data:` URL, so the check needs no network and tells nobody of itself.
 
-use std::{fmt::Write, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::Method;
@@ -86,8 +86,8 @@ impl Report {
         let mut text = format!("self-check passed in {:.2} s\n", total.as_secs_f64());
         for (what, took, note) in &self.steps {
             let line = format!("  {what:<14}{:>7.2} s   {note}", took.as_secs_f64());
-            // Writing to a string cannot fail.
-            drop(writeln!(text, "{}", line.trim_end()));
+            text.push_str(line.trim_end());
+            text.push('\n');
         }
         text
     }
@@ -243,10 +243,10 @@ impl Api<'_> {
                 Some("creating") => tokio::time::sleep(LOOK).await,
                 other => {
                     let why = session["error"]["message"].as_str();
-                    let why = why.or(session["ended_reason"].as_str()).unwrap_or_default();
+                    let why = why.or_else(|| session["ended_reason"].as_str());
                     return Err(CheckFailed::NotReady {
                         status: other.unwrap_or_default().to_owned(),
-                        message: why.to_owned(),
+                        message: why.unwrap_or_default().to_owned(),
                     });
                 }
             }
