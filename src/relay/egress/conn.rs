@@ -130,5 +130,7 @@ impl Client {
     /// Ends improperly: what the client has is not all there was.
     fn reset(self) {
         drop(self.down.as_ref().set_zero_linger());
+        // Dropped, it would say a proper end first.
+        self.down.forget();
     }
 }

@@ -153,10 +153,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks, stop: 
     let mut failing = false;
     loop {
         let next = async {
-            let permit = Arc::clone(&shared.room).acquire_owned().await;
-            (permit, listener.accept().await)
+            drop(shared.room.acquire().await);
+            listener.accept().await
         };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             next = next => next,
@@ -164,6 +164,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks, stop: 
         match accepted {
             Ok((stream, _inside)) => {
                 failing = false;
+                // Free: nobody else takes any.
+                let permit = Arc::clone(&shared.room).acquire_owned().await;
                 let shared = Arc::clone(&shared);
                 tasks.spawn("egress connection", |stop| async move {
                     serve(stream, shared, stop).await;

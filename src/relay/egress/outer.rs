@@ -98,9 +98,12 @@ impl Outer {
         }
     }
 
-    /// Makes the end of this connection a reset: the origin shall not take it for a proper one.
-    pub(super) fn reset(&self) {
-        drop(self.down.io().io.as_ref().set_zero_linger());
+    /// Ends with a reset: the origin shall not take it for a proper end.
+    pub(super) fn reset(self) {
+        let half = self.up.io.io;
+        drop(half.as_ref().set_zero_linger());
+        // Dropped, it would say a proper end first.
+        half.forget();
     }
 }
 

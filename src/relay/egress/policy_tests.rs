@@ -35,7 +35,7 @@ fn each_kind_of_address_that_is_not_the_internet_is_denied() {
         (
             Ground::Embedded,
             "::ffff:8.8.8.8 ::ffff:127.0.0.1 ::8.8.8.8 ::ffff:0:8.8.8.8 64:ff9b::8.8.8.8 \
-             64:ff9b:1::1 2002:7f00:1::1 2002:a9fe:a9fe::1 2001:0:808:808::3fff:fefe \
+             64:ff9b:1::1 2002:7f00:1::1 2002:a9fe:a9fe::1 2001:0:808:808::3fff:fdfe \
              2001:0:7f00:1::f7f7:f7f7",
         ),
     ] {

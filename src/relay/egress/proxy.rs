@@ -73,7 +73,7 @@ pub(super) async fn exchange(
         Outcome::Stale => Ok(Next::Close),
         Outcome::Switched => {
             drop(request);
-            tunnel::carry(client, &mut link.outer).await
+            tunnel::carry(client, link.outer).await
         }
         Outcome::Answered { client, origin } => {
             *kept = origin.then_some(link);

@@ -52,10 +52,6 @@ impl<R: AsyncRead + Unpin> Source<R> {
         }
     }
 
-    pub(super) const fn io(&self) -> &R {
-        &self.io
-    }
-
     /// What was read and not yet used.
     pub(super) fn buffered(&self) -> &[u8] {
         &self.buffer

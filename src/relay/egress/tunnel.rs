@@ -24,14 +24,14 @@ pub(super) async fn open(
     shared: &Shared,
     to: &Authority,
 ) -> Result<Next, Stop> {
-    let mut link = shared.dial(to).await?;
+    let link = shared.dial(to).await?;
     let told = client.down.put(ESTABLISHED).await;
     told.map_err(|_gone| Stop::Broken)?;
-    carry(client, &mut link.outer).await
+    carry(client, link.outer).await
 }
 
 /// Carries bytes both ways until both have ended, or one has broken.
-pub(super) async fn carry(client: &mut Client, outer: &mut Outer) -> Result<Next, Stop> {
+pub(super) async fn carry(client: &mut Client, mut outer: Outer) -> Result<Next, Stop> {
     let (up_ended, down_ended) = (CancellationToken::new(), CancellationToken::new());
     let up = one_way(&mut client.up, &mut outer.up, &up_ended, &down_ended);
     let down = one_way(&mut outer.down, &mut client.down, &down_ended, &up_ended);
