@@ -1,8 +1,35 @@
 //! Customers' holds on instances.
+//!
+//! ```text
+//!            Provisioned             End(asked)            Cut(won)
+//! Creating ─────────────▶ Ready ─────────────▶ Closing ─────────────▶ Ended(won, bytes)
+//!     └─────────── End / Failed ─────────────────▲    first reason wins, the arbiter says which
+//! ```
+//!
+//! One driver task owns each session; everybody else holds a mailbox and a `watch` ([`Session`]).
+//! What may happen is decided by [`machine`]. From `Bind` on the relay is the arbiter of the end: the
+//! driver journals what was asked, asks the relay, journals what won, publishes, answers. `Ended`
+//! means that traffic is cut and the bytes are final; removing the container is the instance's
+//! business and nobody waits for it here.
 
-use std::time::Duration;
+mod driver;
+mod end;
+mod ground;
+pub mod hub;
+pub mod machine;
+mod registry;
+
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use tokio::sync::oneshot;
+
+pub use driver::claim;
+pub use ground::{Ground, Host};
+pub use hub::{Event, Hub, Item, What};
+pub use registry::{Session, Sessions};
+
+use crate::{journal::SessionRow, model::Ending};
 
 /// `[session]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,3 +51,23 @@ impl Default for Config {
         }
     }
 }
+
+/// How an order to end a session came out.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The session, ended.
+    pub row: Arc<SessionRow>,
+    /// Whether it ended because of this order.
+    pub won: bool,
+}
+
+/// What can be asked of a driver.
+#[derive(Debug)]
+enum Order {
+    End(end::Asked),
+    Cut(Ending, oneshot::Sender<()>),
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

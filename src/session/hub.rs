@@ -1,0 +1,156 @@
+//! Events with numbers, a bounded memory, and an honest word when that was too short.
+//!
+//! Publishing never waits: a reader that is slower than the memory is long is told that it missed
+//! something ([`Item::Gap`]) instead of holding everybody up. Numbers grow also across restarts of
+//! the agent, because each start counts from its epoch.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures::{Stream, stream};
+use parking_lot::Mutex;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::{journal::SessionRow, model::SessionId, runtime::wall_now};
+
+/// How many events are remembered.
+const MEMORY: usize = 4096;
+/// Each start of the agent counts from here: more events than any one run can have.
+const PER_EPOCH: u64 = 1 << 32;
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its number.
+    pub seq: u64,
+    /// When, for display.
+    pub at: OffsetDateTime,
+    /// What.
+    pub what: What,
+}
+
+/// What can happen.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A session changed; this is how it is now.
+    Session(Arc<SessionRow>),
+    /// Something under sessions died.
+    SubstrateDown {
+        /// What was seen.
+        cause: String,
+        /// Whose it was.
+        sessions: Vec<SessionId>,
+    },
+}
+
+/// What a watcher receives.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// The next event.
+    Event(Arc<Event>),
+    /// What came before this number is forgotten: look at everything once, then go on.
+    Gap {
+        /// The first number that is still known (or will be given next).
+        oldest: u64,
+    },
+}
+
+/// The events of one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    /// Held to append or to copy a few pointers, never across a wait.
+    held: Arc<Mutex<VecDeque<Arc<Event>>>>,
+    last: Arc<watch::Sender<u64>>,
+    memory: usize,
+}
+
+impl Hub {
+    /// An empty hub for this start of the agent.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self::remembering(epoch, MEMORY)
+    }
+
+    fn remembering(epoch: u64, memory: usize) -> Self {
+        Self {
+            held: Arc::default(),
+            last: Arc::new(watch::Sender::new(epoch.saturating_mul(PER_EPOCH))),
+            memory,
+        }
+    }
+
+    /// Tells everybody; answers the event's number.
+    pub fn publish(&self, what: What) -> u64 {
+        let mut held = self.held.lock();
+        let seq = *self.last.borrow() + 1;
+        held.push_back(Arc::new(Event {
+            seq,
+            at: wall_now(),
+            what,
+        }));
+        if held.len() > self.memory {
+            held.pop_front();
+        }
+        // Still under the lock: numbers become visible in their order.
+        self.last.send_replace(seq);
+        seq
+    }
+
+    /// The number of the last event.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        *self.last.borrow()
+    }
+
+    /// Events after `after`, then live; 0 for everything that is still held. Ends with the hub.
+    pub fn watch(&self, after: u64) -> impl Stream<Item = Item> + Send + use<> {
+        let reader = Reader {
+            held: Arc::clone(&self.held),
+            news: self.last.subscribe(),
+            // Whoever asks for everything that is held cannot have missed anything.
+            next: if after == 0 { None } else { Some(after + 1) },
+        };
+        stream::unfold(reader, |mut reader| async {
+            let item = reader.next().await?;
+            Some((item, reader))
+        })
+    }
+}
+
+struct Reader {
+    held: Arc<Mutex<VecDeque<Arc<Event>>>>,
+    news: watch::Receiver<u64>,
+    /// The number that is due; `None` before the first.
+    next: Option<u64>,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Item> {
+        loop {
+            let last = *self.news.borrow_and_update();
+            if let Some(item) = self.look(last) {
+                return Some(item);
+            }
+            self.news.changed().await.ok()?;
+        }
+    }
+
+    fn look(&mut self, last: u64) -> Option<Item> {
+        let held = self.held.lock();
+        let oldest = held.front().map_or(last + 1, |event| event.seq);
+        let due = *self.next.get_or_insert(oldest);
+        // Too old to be known, or from a future that never was: another journal's number.
+        if due < oldest || due > last + 1 {
+            self.next = Some(oldest);
+            return Some(Item::Gap { oldest });
+        }
+        let index = usize::try_from(due - oldest).ok()?;
+        let event = Arc::clone(held.get(index)?);
+        self.next = Some(due + 1);
+        Some(Item::Event(event))
+    }
+}
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;
