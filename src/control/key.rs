@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand::distr::{Alphanumeric, SampleString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -10,13 +10,15 @@ const PREFIX: &str = "sk_";
 /// How much of a key is shown: enough to tell two apart, useless to guess the rest.
 const SHOWN: usize = 8;
 const MAX_LEN: usize = 128;
+/// Letters and digits of a fresh key: 190 random bits, selected by one double click.
+const FRESH_LEN: usize = 32;
 
 /// A key in the clear: seen once when it is made and with each request; never stored, never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ApiKey(String);
 
-/// SHA-256 of a key. Keys carry 192 random bits, so a plain hash cannot be searched backwards, and
+/// SHA-256 of a key. Fresh keys carry 190 random bits, so a plain hash cannot be searched backwards, and
 /// looking one up by its hash tells nothing about how much of a guess was right.
 pub type KeyHash = [u8; 32];
 
@@ -29,8 +31,8 @@ impl ApiKey {
     /// A fresh key.
     #[must_use]
     pub fn random() -> Self {
-        let secret: [u8; 24] = rand::random();
-        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret)))
+        let secret = Alphanumeric.sample_string(&mut rand::rng(), FRESH_LEN);
+        Self(format!("{PREFIX}{secret}"))
     }
 
     /// What is stored and looked up.

@@ -1,10 +1,12 @@
-//! What a node answers when it cannot do as it was asked.
+//! What a node answers when it cannot do as it was asked, and why it could not start.
 
 use std::io;
 
 use crate::{
+    docker::DockerError,
     journal::JournalError,
-    model::{Class, Classify, InvalidSpec, SessionId},
+    model::{Class, Classify, SessionId},
+    relay::launch::LaunchError,
     routes::RouteError,
 };
 
@@ -12,15 +14,18 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The order itself.
-    #[error(transparent)]
-    Invalid(#[from] InvalidSpec),
     /// No such session, or it ended longer ago than is remembered.
-    #[error("there is no session {0}")]
-    Unknown(SessionId),
+    #[error("there is no session {id}")]
+    Unknown {
+        /// Which was asked for.
+        id: SessionId,
+    },
     /// The id was used for something else.
-    #[error("session {0} was ordered before with another spec")]
-    OtherSpec(SessionId),
+    #[error("session {id} was ordered before with another spec")]
+    OtherSpec {
+        /// Which.
+        id: SessionId,
+    },
     /// No room.
     #[error("this node runs {max} sessions at most and has no room now")]
     Full {
@@ -31,8 +36,11 @@ pub enum NodeError {
     #[error(transparent)]
     Route(#[from] RouteError),
     /// Not yet, or not any more.
-    #[error("the node takes no sessions now: {0}")]
-    NotReady(String),
+    #[error("the node takes no sessions now: {why}")]
+    NotReady {
+        /// Why.
+        why: String,
+    },
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -47,14 +55,38 @@ pub enum NodeError {
 impl Classify for NodeError {
     fn class(&self) -> Class {
         match self {
-            Self::Invalid(error) => error.class(),
-            Self::Unknown(_) => Class::NotFound,
-            Self::OtherSpec(_) => Class::Conflict,
+            Self::Unknown { .. } => Class::NotFound,
+            Self::OtherSpec { .. } => Class::Conflict,
             Self::Full { .. } => Class::Exhausted,
             Self::Route(error) => error.class(),
-            Self::NotReady(_) | Self::Stopping => Class::Unavailable,
+            Self::NotReady { .. } | Self::Stopping => Class::Unavailable,
             Self::Journal(error) => error.class(),
             Self::Clock(_) => Class::Internal,
+        }
+    }
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The journal, or another agent on its directory.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Docker.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// The relay.
+    #[error(transparent)]
+    Relay(#[from] LaunchError),
+}
+
+impl Classify for StartError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Journal(error) => error.class(),
+            Self::Docker(error) => error.class(),
+            Self::Relay(error) => error.class(),
         }
     }
 }

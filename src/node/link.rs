@@ -10,7 +10,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Node, ledger::Ledger, reconcile};
+use super::{Node, ledger::Ledger, restart};
 use crate::{
     instance::View,
     model::{Blame, Failure, Phase},
@@ -49,12 +49,14 @@ impl Link {
     /// Until the process stops. `first` is the relay that was greeted at the start.
     pub(super) async fn run(mut self, node: Node, first: Welcome, stop: CancellationToken) {
         let mut relay_id = first.relay_id;
+        let ended = node.inner.ended.clone();
         let mut ledger = Ledger::default();
         let mut pause = FIRST_PAUSE;
         loop {
             let followed = tokio::select! {
                 followed = follow(&self.relay, &node, &mut ledger) => followed,
                 () = stop.cancelled() => return,
+                () = ended.cancelled() => return,
             };
             match followed {
                 Ok(()) => info!("the relay ended its events"),
@@ -63,6 +65,7 @@ impl Link {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
+                () = ended.cancelled() => return,
             }
             match self.greet().await {
                 Ok(welcome) => {
@@ -179,7 +182,7 @@ async fn give_back(node: &Node, relay: &RelayClient) {
                 if let Some(instance) = node.instances().get(row.instance)
                     && matches!(instance.view(), View::Bound(_))
                 {
-                    restores.push(reconcile::restore(instance, session));
+                    restores.push(restart::restore(instance, session));
                 }
             }
             Phase::Creating | Phase::Ready | Phase::Closing | Phase::Ended => {}

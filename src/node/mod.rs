@@ -1,43 +1,49 @@
 //! The host as one thing: admission, status, what it answers to a control plane.
 //!
-//! A node is opened in an order that never blocks its port: journal, relay, then the journal is
-//! compared with Docker and the relay ([`reconcile`]) while questions are answered already; orders
-//! are taken from `Ready` on. Three tasks keep it true afterwards: the link to the relay, the ear at
-//! Docker, and the upkeep of journal and meters.
+//! [`start`] goes in an order that never blocks the port for long: the state directory's lock, the
+//! journal, Docker, the relay. Then questions are answered while the journal is compared with the
+//! host ([`reconcile`] decides, `restart` carries out); orders are taken from `Ready` on. Four tasks
+//! keep it true afterwards: the link to the relay, the ear at Docker, the folding of the meters, the
+//! sweep.
 
 mod admission;
 mod error;
 mod ledger;
 mod link;
 mod orders;
-mod reconcile;
+pub mod reconcile;
+mod restart;
 mod status;
 mod upkeep;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use serde::Deserialize;
 use tokio::sync::watch;
-use tracing::info;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
-pub use admission::validate;
-pub use error::NodeError;
-pub use orders::Place;
-pub use status::{Memory, NodeState, Status};
+pub use error::{NodeError, StartError};
+pub use orders::Placement;
+pub use status::{AddressStatus, NodeState, Status};
 
-use self::link::Link;
+use self::{
+    link::Link,
+    status::{Conditions, Memory},
+};
 use crate::{
     docker::Docker,
-    instance::{self, Instances, NODE_LABEL, Tools, View},
-    journal::{Journal, Recovered},
-    model::{EndReason, InstanceId, NodeId, Phase},
+    instance::{self, Instance, Instances, NODE_LABEL, Tools, View},
+    journal::{self, Journal, Recovered, StateLock},
+    model::{EndReason, NodeId, Phase},
     relay::{
-        client::{RelayClient, RelayError, Settings, Welcome},
+        client::{RelayClient, Settings, Welcome},
         launch::{Launch, LaunchError},
     },
     routes::{self, Routes},
     runtime::Tasks,
-    session::{self, Host, Hub, Sessions},
+    session::{self, Host, Hub, Session, Sessions},
 };
 
 /// `[node]` of the configuration.
@@ -63,8 +69,14 @@ impl Default for Config {
 }
 
 /// What a node is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Parts {
+    /// What must survive a reboot.
+    pub state_dir: PathBuf,
+    /// How the relay is found or started.
+    pub launch: Launch,
+    /// What the relay is told.
+    pub settings: Settings,
     /// `[node]`.
     pub node: Config,
     /// `[instance]`.
@@ -72,15 +84,7 @@ pub struct Parts {
     /// `[session]`.
     pub session: session::Config,
     /// `[egress]`.
-    pub egress: routes::Config,
-    /// How the relay is found or started.
-    pub launch: Launch,
-    /// What the relay is told.
-    pub settings: Settings,
-    /// Docker, connected.
-    pub docker: Docker,
-    /// The journal, open.
-    pub journal: Journal,
+    pub routes: routes::Config,
 }
 
 /// A host of sessions. Cheap to clone.
@@ -92,92 +96,85 @@ pub struct Node {
 #[derive(Debug)]
 struct Inner {
     id: NodeId,
-    image: String,
     max_sessions: u32,
     session: session::Config,
     journal: Journal,
-    routes: Routes,
     instances: Arc<Instances>,
     sessions: Sessions<Host>,
     hub: Hub,
-    state: watch::Sender<NodeState>,
+    conditions: watch::Sender<Conditions>,
     relay: watch::Sender<Option<Welcome>>,
+    /// Cancelled when everything was ended: from then on the relay may stay away.
+    ended: CancellationToken,
+    /// Held for as long as the node lives.
+    _lock: StateLock,
 }
 
-/// What was left when the time for ending everything ran out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Left {
-    /// Sessions that have not ended.
-    pub sessions: usize,
-    /// Instances of which something is left.
-    pub instances: usize,
-}
-
-/// The relay that was found or started when the node was opened, and how to stay with it.
-#[derive(Debug)]
-pub struct Opened {
-    /// The node; it answers questions, and orders once [`Opened::settle`] has run.
-    pub node: Node,
-    link: Link,
-    welcome: Welcome,
-    known: Recovered,
+/// Starts a node. It answers questions when this returns, and takes orders once it is `Ready`.
+///
+/// # Errors
+/// [`StartError`] with what an operator can do about it; nothing runs then that did not before.
+pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
+    let lock = StateLock::take(&parts.state_dir)?;
+    let (journal, known) = journal::open(&parts.state_dir.join("node.db"))?;
+    let docker = Docker::connect(&parts.node.docker).await?;
+    let relay = RelayClient::new(&parts.launch.paths, known.epoch).map_err(LaunchError::from)?;
+    let mut link = Link {
+        launch: parts.launch.clone(),
+        settings: parts.settings,
+        relay: relay.clone(),
+        gateway: None,
+    };
+    let welcome = link.greet().await?;
+    let routes = Routes::new(&parts.routes, journal.clone(), &known.leases);
+    let tools = Tools::new(
+        (known.node, parts.instance),
+        docker,
+        (journal.clone(), routes),
+        (relay, parts.launch.paths),
+    );
+    let instances = Arc::new(Instances::new(tools, tasks));
+    let host = Host {
+        instances: Arc::clone(&instances),
+    };
+    let hub = Hub::new(known.epoch);
+    let node = Node {
+        inner: Arc::new(Inner {
+            id: known.node,
+            max_sessions: admission::capacity(parts.node.max_sessions, Memory::now().total),
+            session: parts.session,
+            sessions: Sessions::new(host, journal.clone(), hub.clone(), tasks),
+            journal,
+            instances,
+            hub,
+            conditions: watch::Sender::new(Conditions::default()),
+            relay: watch::Sender::new(Some(welcome.clone())),
+            ended: CancellationToken::new(),
+            _lock: lock,
+        }),
+    };
+    let (settling, tasks_of_node) = (node.clone(), tasks.clone());
+    tasks.spawn("reconcile", move |stop| async move {
+        tokio::select! {
+            () = settling.settle((link, welcome), known, &tasks_of_node) => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(node)
 }
 
 impl Node {
-    /// Finds or starts the relay and assembles the node. Nothing is changed on the host yet.
-    ///
-    /// # Errors
-    /// [`LaunchError`] when there can be no relay.
-    pub async fn open(
-        parts: Parts,
-        known: Recovered,
-        tasks: &Tasks,
-    ) -> Result<Opened, LaunchError> {
-        let relay = RelayClient::new(&parts.launch.paths, known.epoch)
-            .map_err(|error: RelayError| LaunchError::Relay(error))?;
-        let mut link = Link {
-            launch: parts.launch.clone(),
-            settings: parts.settings,
-            relay: relay.clone(),
-            gateway: None,
-        };
-        let welcome = link.greet().await?;
-        let routes = Routes::new(&parts.egress, parts.journal.clone(), &known.leases);
-        let image = parts.instance.image.clone();
-        let tools = Tools::new(
-            (known.node, parts.instance),
-            parts.docker,
-            (parts.journal.clone(), routes.clone()),
-            (relay, parts.launch.paths.clone()),
-        );
-        let instances = Arc::new(Instances::new(tools, tasks));
-        let hub = Hub::new(known.epoch);
-        let host = Host {
-            instances: Arc::clone(&instances),
-        };
-        let sessions = Sessions::new(host, parts.journal.clone(), hub.clone(), tasks);
-        let inner = Inner {
-            id: known.node,
-            image,
-            max_sessions: admission::capacity(parts.node.max_sessions, Memory::now().total),
-            session: parts.session,
-            journal: parts.journal,
-            routes,
-            instances,
-            sessions,
-            hub,
-            state: watch::Sender::new(NodeState::Starting),
-            relay: watch::Sender::new(Some(welcome.clone())),
-        };
-        let node = Self {
-            inner: Arc::new(inner),
-        };
-        Ok(Opened {
-            node,
-            link,
-            welcome,
-            known,
-        })
+    /// Compares the journal with the host, then takes orders and keeps everything true.
+    async fn settle(&self, (link, welcome): (Link, Welcome), known: Recovered, tasks: &Tasks) {
+        Box::pin(restart::run(self, known)).await;
+        let node = || self.clone();
+        let (linked, eared, folded, swept) = (node(), node(), node(), node());
+        tasks.spawn("relay link", |stop| link.run(linked, welcome, stop));
+        tasks.spawn("docker events", |stop| upkeep::listen(eared, stop));
+        tasks.spawn("meters", |stop| upkeep::fold(folded, stop));
+        tasks.spawn("sweep", |stop| upkeep::sweep(swept, stop));
+        self.condition(|conditions| conditions.settled = true);
+        info!(node = %self.inner.id, max_sessions = self.inner.max_sessions, "node ready");
     }
 
     fn sessions(&self) -> &Sessions<Host> {
@@ -186,6 +183,10 @@ impl Node {
 
     fn instances(&self) -> &Instances {
         &self.inner.instances
+    }
+
+    fn routes(&self) -> &Routes {
+        &self.inner.instances.tools().routes
     }
 
     fn journal(&self) -> &Journal {
@@ -207,9 +208,15 @@ impl Node {
         self.inner.id
     }
 
-    /// What an order gets that does not say otherwise.
+    /// Sessions that may live at once.
     #[must_use]
-    pub fn idle_timeout(&self) -> Duration {
+    pub fn max_sessions(&self) -> u32 {
+        self.inner.max_sessions
+    }
+
+    /// How long a session may be idle whose order does not say.
+    #[must_use]
+    pub fn idle_default(&self) -> Duration {
         self.inner.session.idle_timeout
     }
 
@@ -219,122 +226,66 @@ impl Node {
         &self.inner.hub
     }
 
-    /// Whether it takes sessions, as it changes.
+    /// Whether it takes sessions.
     #[must_use]
-    pub fn state(&self) -> watch::Receiver<NodeState> {
-        self.inner.state.subscribe()
+    pub fn state(&self) -> NodeState {
+        self.inner.conditions.borrow().state()
+    }
+
+    fn relay(&self) -> Option<Welcome> {
+        self.inner.relay.borrow().clone()
+    }
+
+    fn condition(&self, change: impl FnOnce(&mut Conditions)) {
+        self.inner.conditions.send_if_modified(|conditions| {
+            let before = conditions.clone();
+            change(conditions);
+            let changed = before != *conditions;
+            if changed && before.state() != conditions.state() {
+                info!(state = ?conditions.state(), "node");
+            }
+            changed
+        });
     }
 
     /// The relay came back, or there is none.
     fn relay_is(&self, now: Result<Welcome, String>) {
-        let (relay, state) = match now {
-            Ok(welcome) => (Some(welcome), NodeState::Ready),
-            Err(why) => (
-                None,
-                NodeState::NotReady(format!("there is no relay: {why}")),
-            ),
+        let (relay, down) = match now {
+            Ok(welcome) => (Some(welcome), None),
+            Err(why) => (None, Some(why)),
         };
         self.inner.relay.send_replace(relay);
-        self.inner.state.send_if_modified(|known| {
-            // A node that stops stays so, whatever its relay does.
-            let changes = *known != state && *known != stopping();
-            if changes {
-                *known = state;
-            }
-            changes
-        });
-    }
-
-    /// The node, seen from outside.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let rows: Vec<_> = self
-            .sessions()
-            .all()
-            .iter()
-            .map(session::Session::row)
-            .collect();
-        let count = |phase| saturated(rows.iter().filter(|row| row.phase == phase).count());
-        Status {
-            node: self.inner.id,
-            version: env!("CARGO_PKG_VERSION"),
-            state: self.inner.state.borrow().clone(),
-            max_sessions: self.inner.max_sessions,
-            creating: count(Phase::Creating),
-            ready: count(Phase::Ready),
-            closing: count(Phase::Closing),
-            destroying: saturated(self.destroying()),
-            addresses: self.inner.routes.occupancy(),
-            relay: self.inner.relay.borrow().clone(),
-            image: self.inner.image.clone(),
-            memory: Memory::now(),
-        }
+        self.condition(|conditions| conditions.relay_down = down);
     }
 
     fn destroying(&self) -> usize {
-        let leaving = |view| matches!(view, View::Destroying(_));
-        let all = self.instances().all();
-        all.iter().filter(|i| leaving(i.view())).count()
+        let leaving = |instance: &&Instance| matches!(instance.view(), View::Destroying(_));
+        self.instances().all().iter().filter(leaving).count()
     }
 
     /// Takes no more orders, ends every session and waits until nothing of them is left, or until
     /// `limit` has passed.
-    pub async fn end_all(&self, limit: Duration) -> Left {
-        self.inner.state.send_replace(stopping());
+    pub async fn end_all(&self, limit: Duration) {
+        self.condition(|conditions| conditions.stopping = true);
         let end = async {
             let sessions = self.sessions().all();
             info!(sessions = sessions.len(), "ending every session");
             let ends = sessions.iter().map(|session| {
-                let detail = Some("node is shutting down".to_owned());
+                let detail = Some("the node is shutting down".to_owned());
                 session.end(EndReason::SubstrateDown, detail)
             });
-            futures::future::join_all(ends).await;
-            let instances = self.instances().all();
-            futures::future::join_all(instances.iter().map(instance::Instance::gone)).await;
+            join_all(ends).await;
+            join_all(self.instances().all().iter().map(Instance::gone)).await;
         };
-        drop(tokio::time::timeout(limit, end).await);
-        let live = |session: &session::Session| session.row().phase != Phase::Ended;
-        Left {
-            sessions: self.sessions().all().iter().filter(|s| live(s)).count(),
-            instances: self.instances().len(),
+        let in_time = tokio::time::timeout(limit, end).await.is_ok();
+        self.inner.ended.cancel();
+        if !in_time {
+            let live = |session: &&Session| session.row().phase != Phase::Ended;
+            warn!(
+                sessions = self.sessions().all().iter().filter(live).count(),
+                instances = self.instances().len(),
+                "not everything was ended in time; the next start goes on"
+            );
         }
     }
-
-    /// Where an instance's container is known to be.
-    fn name_of(instance: InstanceId) -> String {
-        instance::container_name(instance)
-    }
-}
-
-impl Opened {
-    /// Compares the journal with the host, then takes orders and keeps everything true.
-    pub async fn settle(self, tasks: &Tasks) {
-        let Self {
-            node,
-            link,
-            welcome,
-            known,
-        } = self;
-        Box::pin(reconcile::run(&node, known)).await;
-        let (linked, eared, folded) = (node.clone(), node.clone(), node.clone());
-        tasks.spawn("relay link", |stop| link.run(linked, welcome, stop));
-        tasks.spawn("docker events", |stop| upkeep::listen(eared, stop));
-        tasks.spawn("meters", |stop| upkeep::fold(folded, stop));
-        node.inner.state.send_if_modified(|state| {
-            let first = *state == NodeState::Starting;
-            if first {
-                *state = NodeState::Ready;
-            }
-            first
-        });
-        tasks.spawn("sweep", |stop| upkeep::sweep(node, stop));
-    }
-}
-
-fn stopping() -> NodeState {
-    NodeState::NotReady("the node is shutting down".to_owned())
-}
-
-fn saturated(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

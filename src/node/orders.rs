@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Node, NodeError, NodeState, admission};
+use tokio::sync::watch;
+
+use super::{Node, NodeError, NodeState};
 use crate::{
+    instance,
     journal::SessionRow,
     model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic},
-    routes::RouteError,
     runtime::{boot_now, wall_now},
-    session::Outcome,
+    session::{Session, Snapshot},
 };
 
 /// How many ended sessions a list holds.
@@ -16,26 +18,28 @@ const LISTED: u32 = 1_000;
 
 /// Where a session lives on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Placement {
+    /// Which.
+    pub session: SessionId,
     /// Its instance.
-    pub instance: InstanceId,
-    /// Name of its container; empty when there is none.
-    pub container_name: String,
+    pub instance: Option<InstanceId>,
+    /// Name of its container, while there is one.
+    pub container_name: Option<String>,
     /// Docker's id of it.
-    pub container_id: String,
-    /// Pid of its init, 0 when it does not run.
-    pub container_pid: u32,
+    pub container_id: Option<String>,
+    /// Pid of its init, while it runs.
+    pub container_pid: Option<u32>,
     /// `direct <ip>`, or `direct` for the host's default address.
     pub route: String,
     /// The relay's pid, 0 when there is none.
     pub relay_pid: u32,
-    /// The relay's id.
+    /// The relay's id, empty when there is none.
     pub relay_id: String,
 }
 
 impl Node {
-    /// Orders a session. Idempotent by id; with `wait` the answer comes once it is ready or ended.
-    /// Dropping the future does not take the order back.
+    /// Orders a session; answers once the order is journalled and early clients are held.
+    /// Idempotent by id. Dropping the future does not take the order back.
     ///
     /// # Errors
     /// [`NodeError`]: nothing was made, except for [`NodeError::Stopping`].
@@ -43,34 +47,29 @@ impl Node {
         &self,
         id: SessionId,
         spec: SessionSpec,
-        wait: bool,
-    ) -> Result<Arc<SessionRow>, NodeError> {
-        admission::validate(&spec)?;
+    ) -> Result<watch::Receiver<Snapshot>, NodeError> {
         let session = match self.sessions().get(&id) {
             Some(session) => session,
             None => match self.journal().find(&id).await? {
-                Some(row) => return same(Arc::new(row), &spec),
+                Some(row) => {
+                    same(&row, &spec)?;
+                    // Its sender is gone: this is its last word.
+                    let (_over, snapshot) = watch::channel(Snapshot::from(&row));
+                    return Ok(snapshot);
+                }
                 None => self.admit(id, spec.clone())?,
             },
         };
-        same(session.row(), &spec)?;
+        // Of two orders under one id that came at once, one is admitted and the other compared.
+        same(&session.row(), &spec)?;
         session.accepted().await?;
-        let row = if wait {
-            session.provisioned().await
-        } else {
-            session.row()
-        };
-        Ok(self.sessions().live(&row))
+        Ok(session.watch())
     }
 
-    fn admit(
-        &self,
-        id: SessionId,
-        spec: SessionSpec,
-    ) -> Result<crate::session::Session, NodeError> {
-        let state = self.inner.state.borrow().clone();
+    fn admit(&self, id: SessionId, spec: SessionSpec) -> Result<Session, NodeError> {
+        let state = self.state();
         if state != NodeState::Ready {
-            return Err(NodeError::NotReady(state.reason().to_owned()));
+            return Err(not_ready(&state));
         }
         let (created_at, now) = (wall_now(), boot_now()?);
         let instance = InstanceId::random();
@@ -91,92 +90,102 @@ impl Node {
             deadline: now.after(spec.ttl),
             spec,
         };
-        let max = self.inner.max_sessions;
+        let max = self.max_sessions();
         self.sessions().order(row, |live| {
             // Memory comes back when a container is gone, not when its session ended.
             if live + self.destroying() >= usize::try_from(max).unwrap_or(usize::MAX) {
                 return Err(NodeError::Full { max });
             }
-            self.inner
-                .routes
-                .take(instance)
-                .map_err(|error: RouteError| error.into())
+            Ok(self.routes().take(instance)?)
         })
     }
 
-    /// Ends a session and says how it ended, which may be earlier and for another reason.
+    /// Ends a session and says how it ended, which may be earlier and for another reason, and
+    /// whether it was this call that ended it.
     ///
     /// # Errors
     /// [`NodeError::Unknown`] among others.
-    pub async fn teardown(&self, id: &SessionId, reason: EndReason) -> Result<Outcome, NodeError> {
+    pub async fn teardown(
+        &self,
+        id: &SessionId,
+        reason: EndReason,
+    ) -> Result<(Snapshot, bool), NodeError> {
         if let Some(session) = self.sessions().get(id) {
-            return session.end(reason, None).await.ok_or(NodeError::Stopping);
+            let outcome = session.end(reason, None).await;
+            let outcome = outcome.ok_or(NodeError::Stopping)?;
+            return Ok((Snapshot::from(&*outcome.row), outcome.won));
         }
         let row = self.journalled(id).await?;
         if row.phase == Phase::Ended {
-            return Ok(Outcome { row, won: false });
+            return Ok((Snapshot::from(&row), false));
         }
-        Err(NodeError::NotReady(NodeState::Starting.reason().to_owned()))
+        // Known to the journal alone: nobody drives it yet.
+        Err(not_ready(&NodeState::Starting))
     }
 
     /// One session, live or ended within the retention.
     ///
     /// # Errors
     /// [`NodeError::Unknown`] among others.
-    pub async fn get(&self, id: &SessionId) -> Result<Arc<SessionRow>, NodeError> {
+    pub async fn get(&self, id: &SessionId) -> Result<Snapshot, NodeError> {
+        Ok(Snapshot::from(&*self.find(id).await?))
+    }
+
+    async fn find(&self, id: &SessionId) -> Result<Arc<SessionRow>, NodeError> {
         match self.sessions().get(id) {
             Some(session) => Ok(self.sessions().live(&session.row())),
-            None => self.journalled(id).await,
+            None => self.journalled(id).await.map(Arc::new),
         }
     }
 
-    async fn journalled(&self, id: &SessionId) -> Result<Arc<SessionRow>, NodeError> {
+    async fn journalled(&self, id: &SessionId) -> Result<SessionRow, NodeError> {
         let row = self.journal().find(id).await?;
-        row.map(Arc::new)
-            .ok_or_else(|| NodeError::Unknown(id.clone()))
+        row.ok_or_else(|| NodeError::Unknown { id: id.clone() })
     }
 
     /// Every session that lives, and (unless `live_only`) the last thousand that ended; newest first.
     ///
     /// # Errors
     /// [`NodeError`] when the journal cannot be asked.
-    pub async fn list(&self, live_only: bool) -> Result<Vec<Arc<SessionRow>>, NodeError> {
+    pub async fn list(&self, live_only: bool) -> Result<Vec<Snapshot>, NodeError> {
         let ended = if live_only {
             Vec::new()
         } else {
             self.journal().ended(LISTED).await?
         };
         let here = self.sessions().all();
-        let mut rows: Vec<_> = here
+        let mut all: Vec<_> = here
             .iter()
-            .map(|session| self.sessions().live(&session.row()))
-            .filter(|row| !live_only || row.phase != Phase::Ended)
+            .map(|session| Snapshot::from(&*self.sessions().live(&session.row())))
+            .filter(|session| !live_only || session.phase != Phase::Ended)
             .collect();
-        rows.extend(ended.into_iter().map(Arc::new));
+        all.extend(ended.iter().map(Snapshot::from));
         // Ids are UUIDv7: their order is the order of creation. What has just ended is in both.
-        rows.sort_by(|a, b| b.id.cmp(&a.id));
-        rows.dedup_by(|a, b| a.id == b.id);
-        Ok(rows)
+        all.sort_by(|a, b| b.id.cmp(&a.id));
+        all.dedup_by(|a, b| a.id == b.id);
+        Ok(all)
     }
 
     /// Where a session lives on this host.
     ///
     /// # Errors
     /// [`NodeError::Unknown`] among others.
-    pub async fn inspect(&self, id: &SessionId) -> Result<Place, NodeError> {
-        let row = self.get(id).await?;
-        let name = Self::name_of(row.instance);
+    pub async fn inspect(&self, id: &SessionId) -> Result<Placement, NodeError> {
+        let row = self.find(id).await?;
         let docker = &self.instances().tools().docker;
+        let name = instance::container_name(row.instance);
         // An operator asks this when things are bad: Docker away is an answer, not an error.
         let container = docker.inspect(&name).await.ok().flatten();
-        let relay = self.inner.relay.borrow().clone();
-        Ok(Place {
-            instance: row.instance,
-            container_name: container
+        let relay = self.relay();
+        Ok(Placement {
+            session: row.id.clone(),
+            instance: Some(row.instance),
+            container_name: container.as_ref().map(|container| container.name.clone()),
+            container_pid: container
                 .as_ref()
-                .map_or_else(String::new, |c| c.name.clone()),
-            container_pid: container.as_ref().map_or(0, |c| c.pid),
-            container_id: container.map_or_else(String::new, |c| c.id),
+                .filter(|container| container.running)
+                .map(|container| container.pid),
+            container_id: container.map(|container| container.id),
             route: row
                 .egress
                 .map_or_else(|| "direct".to_owned(), |ip| format!("direct {ip}")),
@@ -186,10 +195,20 @@ impl Node {
     }
 }
 
-fn same(row: Arc<SessionRow>, spec: &SessionSpec) -> Result<Arc<SessionRow>, NodeError> {
+fn same(row: &SessionRow, spec: &SessionSpec) -> Result<(), NodeError> {
     if row.spec == *spec {
-        Ok(row)
+        Ok(())
     } else {
-        Err(NodeError::OtherSpec(row.id.clone()))
+        Err(NodeError::OtherSpec { id: row.id.clone() })
     }
+}
+
+fn not_ready(state: &NodeState) -> NodeError {
+    let why = match state {
+        NodeState::NotReady(why) => why.clone(),
+        NodeState::Starting | NodeState::Ready => {
+            "it compares its journal with the host".to_owned()
+        }
+    };
+    NodeError::NotReady { why }
 }

@@ -1,8 +1,20 @@
 //! The node as it answers `GetNode`, `readyz` and the metrics.
 
-use procfs::Current;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use crate::{model::NodeId, relay::client::Welcome, routes::Occupancy};
+use procfs::Current;
+use time::OffsetDateTime;
+
+use crate::{
+    model::{NodeId, Phase},
+    runtime::wall_now,
+    session::Session,
+};
+
+use super::Node;
+
+/// A status is worth more now than complete: the relay's own counts are waited for this long.
+const RELAY_LIMIT: Duration = Duration::from_secs(1);
 
 /// Whether a node takes sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,13 +27,53 @@ pub enum NodeState {
     NotReady(String),
 }
 
+/// What the state follows from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Conditions {
+    /// The journal was compared with the host.
+    pub(super) settled: bool,
+    /// The process is asked to end.
+    pub(super) stopping: bool,
+    /// Why there is no relay.
+    pub(super) relay_down: Option<String>,
+    /// Why Docker cannot be used.
+    pub(super) docker_down: Option<String>,
+}
+
+impl Conditions {
+    pub(super) fn state(&self) -> NodeState {
+        if self.stopping {
+            NodeState::NotReady("the node is shutting down".to_owned())
+        } else if !self.settled {
+            NodeState::Starting
+        } else if let Some(why) = &self.relay_down {
+            NodeState::NotReady(format!("there is no relay: {why}"))
+        } else if let Some(why) = &self.docker_down {
+            NodeState::NotReady(why.clone())
+        } else {
+            NodeState::Ready
+        }
+    }
+}
+
+/// One configured egress address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressStatus {
+    /// Which.
+    pub ip: IpAddr,
+    /// Whether a socket can be bound to it.
+    pub usable: bool,
+    /// How many sessions hold it.
+    pub sessions: u32,
+    /// Until when it rests, for display.
+    pub cooling_until: Option<OffsetDateTime>,
+}
+
 /// The node, seen from outside.
 #[derive(Debug, Clone)]
 pub struct Status {
     /// Which node.
-    pub node: NodeId,
-    /// Version of this program.
-    pub version: &'static str,
+    pub node_id: NodeId,
     /// Whether it takes sessions.
     pub state: NodeState,
     /// Sessions that may live at once.
@@ -35,30 +87,34 @@ pub struct Status {
     /// Instances that are being removed.
     pub destroying: u32,
     /// The configured egress addresses.
-    pub addresses: Vec<Occupancy>,
-    /// The relay, when there is one.
-    pub relay: Option<Welcome>,
+    pub addresses: Vec<AddressStatus>,
+    /// The relay's pid, 0 when there is none.
+    pub relay_pid: u32,
+    /// The relay's id, empty when there is none.
+    pub relay_id: String,
     /// Name of the image that sessions run.
     pub image: String,
-    /// Memory of the host.
-    pub memory: Memory,
+    /// Where the CDP gateway listens.
+    pub cdp_address: String,
+    /// Memory that could be used without swapping, bytes.
+    pub memory_available: u64,
+    /// Memory of the host, bytes.
+    pub memory_total: u64,
+    /// Requests that the egress policy refused since the relay started, by reason.
+    pub egress_refused: BTreeMap<String, u64>,
 }
 
 /// Memory of the host, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// What could be used without swapping.
-    pub available: u64,
-    /// All of it.
-    pub total: u64,
+pub(super) struct Memory {
+    pub(super) available: u64,
+    pub(super) total: u64,
 }
 
 impl Memory {
     /// As the kernel says now; zero where it does not say.
-    #[must_use]
-    pub fn now() -> Self {
-        let read = procfs::Meminfo::current();
-        read.map_or_else(
+    pub(super) fn now() -> Self {
+        procfs::Meminfo::current().map_or_else(
             |_unreadable| Self::default(),
             |info| Self {
                 available: info.mem_available.unwrap_or(info.mem_free),
@@ -68,14 +124,81 @@ impl Memory {
     }
 }
 
-impl NodeState {
-    /// The reason, where there is one.
-    #[must_use]
-    pub fn reason(&self) -> &str {
-        match self {
-            Self::Starting => "comparing the journal with the host",
-            Self::Ready => "",
-            Self::NotReady(why) => why,
+impl Node {
+    /// The node, seen from outside.
+    pub async fn status(&self) -> Status {
+        let rows: Vec<_> = self.sessions().all().iter().map(Session::row).collect();
+        let count = |phase| saturated(rows.iter().filter(|row| row.phase == phase).count());
+        let relay = self.relay();
+        let memory = Memory::now();
+        let now = wall_now();
+        let addresses = self.routes().occupancy().into_iter();
+        Status {
+            node_id: self.id(),
+            state: self.state(),
+            max_sessions: self.max_sessions(),
+            creating: count(Phase::Creating),
+            ready: count(Phase::Ready),
+            closing: count(Phase::Closing),
+            destroying: saturated(self.destroying()),
+            addresses: addresses
+                .map(|one| AddressStatus {
+                    ip: one.address,
+                    usable: one.usable,
+                    sessions: saturated(one.held),
+                    cooling_until: one.resting.map(|left| now + left),
+                })
+                .collect(),
+            relay_pid: relay.as_ref().map_or(0, |relay| relay.pid),
+            relay_id: relay
+                .as_ref()
+                .map_or_else(String::new, |relay| relay.relay_id.clone()),
+            image: self.instances().tools().config.image.clone(),
+            cdp_address: relay
+                .as_ref()
+                .map_or_else(String::new, |relay| relay.cdp_address.clone()),
+            memory_available: memory.available,
+            memory_total: memory.total,
+            egress_refused: self.refused().await,
         }
+    }
+
+    /// The relay's own counts, where it answers soon.
+    async fn refused(&self) -> BTreeMap<String, u64> {
+        let relay = &self.instances().tools().relay;
+        let asked = tokio::time::timeout(RELAY_LIMIT, relay.list()).await;
+        asked.map_or_else(
+            |_slow| BTreeMap::new(),
+            |answer| answer.map_or_else(|_away| BTreeMap::new(), |held| held.refused),
+        )
+    }
+}
+
+fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_only_when_nothing_speaks_against_it() {
+        let settled = Conditions {
+            settled: true,
+            ..Conditions::default()
+        };
+        assert_eq!(Conditions::default().state(), NodeState::Starting);
+        assert_eq!(settled.state(), NodeState::Ready);
+        let without_relay = Conditions {
+            relay_down: Some("killed".to_owned()),
+            ..settled.clone()
+        };
+        assert!(matches!(without_relay.state(), NodeState::NotReady(_)));
+        let stopping = Conditions {
+            stopping: true,
+            ..Conditions::default()
+        };
+        assert!(matches!(stopping.state(), NodeState::NotReady(_)));
     }
 }

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Node, reconcile};
+use super::{Node, restart};
 use crate::{
     docker::{DockerError, Happening},
     instance::{INSTANCE_LABEL, View},
@@ -70,7 +70,7 @@ async fn orphans(node: &Node) -> Result<HashSet<InstanceId>, DockerError> {
     let unknown = |id: &InstanceId| node.instances().get(*id).is_none();
     Ok(ours
         .iter()
-        .filter_map(reconcile::instance_of)
+        .filter_map(restart::instance_of)
         .filter(unknown)
         .collect())
 }
@@ -111,11 +111,18 @@ async fn hear(node: &Node) {
     let docker = node.instances().tools().docker.clone();
     let mut events = docker.events(&node.label());
     // Whatever died while nobody listened.
-    if let Ok(containers) = docker.list(&node.label()).await {
-        for container in containers.iter().filter(|container| !container.running) {
-            if let Some(id) = reconcile::instance_of(container) {
-                died(node, id, "its container does not run any more".to_owned()).await;
+    match docker.list(&node.label()).await {
+        Ok(containers) => {
+            node.condition(|conditions| conditions.docker_down = None);
+            for container in containers.iter().filter(|container| !container.running) {
+                if let Some(id) = restart::instance_of(container) {
+                    died(node, id, "its container does not run any more".to_owned()).await;
+                }
             }
+        }
+        Err(error) => {
+            node.condition(|conditions| conditions.docker_down = Some(error.to_string()));
+            return;
         }
     }
     while let Some(Ok(event)) = events.next().await {

@@ -7,10 +7,8 @@
 use std::{collections::VecDeque, io, net::SocketAddr, os::fd::OwnedFd};
 
 use parking_lot::Mutex;
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    sync::Notify,
-};
+use socket2::{SockAddr, SockRef, Socket};
+use tokio::{net::TcpStream, sync::Notify};
 
 /// Below this many spare sockets the agent is asked for more.
 const LOW_WATER: usize = 6;
@@ -56,8 +54,8 @@ impl Dialer {
         self.low.notified().await;
     }
 
-    /// Connects to the target; waits for a socket where none is left. Cancel-safe, but a cancelled
-    /// dial uses its socket up.
+    /// Connects to the target; waits for a socket where none is left. A refused dial gives its socket
+    /// back. Cancel-safe, but a cancelled dial uses its socket up.
     ///
     /// # Errors
     /// Whatever `connect` says; refused while nothing listens.
@@ -76,13 +74,70 @@ impl Dialer {
             }
             refilled.await;
         };
-        let stream = TcpSocket::from_std_stream(std::net::TcpStream::from(socket))
-            .connect(self.target)
-            .await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        // Linux lets a refused socket try again, so waiting for a listener costs one socket, not one
+        // for each try.
+        match attempt(socket, self.target).await {
+            Ok(stream) => Ok(stream),
+            Err(Failed { error, socket }) => {
+                if let Some(socket) = socket {
+                    self.refill([socket]);
+                }
+                Err(error)
+            }
+        }
     }
 }
+
+/// A dial that failed, and the socket when it is as good as new.
+#[derive(Debug)]
+struct Failed {
+    error: io::Error,
+    socket: Option<OwnedFd>,
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self {
+            error,
+            socket: None,
+        }
+    }
+}
+
+async fn attempt(socket: OwnedFd, target: SocketAddr) -> Result<TcpStream, Failed> {
+    let socket = Socket::from(socket);
+    let target = SockAddr::from(target);
+    let stream = match socket.connect(&target) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            return Err(refused(error, socket.into()));
+        }
+        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => return Err(error.into()),
+        _ => TcpStream::from_std(socket.into())?,
+    };
+    stream.writable().await?;
+    // A second connect(2) fetches the outcome of the first and, unlike SO_ERROR, makes the socket
+    // ready for another one.
+    match SockRef::from(&stream).connect(&target) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(refused(error, stream.into_std()?.into()))
+        }
+        Err(error) if error.raw_os_error() != Some(EISCONN) => Err(error.into()),
+        _ => {
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        }
+    }
+}
+
+const fn refused(error: io::Error, socket: OwnedFd) -> Failed {
+    Failed {
+        error,
+        socket: Some(socket),
+    }
+}
+
+const EINPROGRESS: i32 = nix::libc::EINPROGRESS;
+const EISCONN: i32 = nix::libc::EISCONN;
 
 #[cfg(test)]
 mod tests {
@@ -93,13 +148,31 @@ mod tests {
     use super::*;
 
     fn socket() -> OwnedFd {
-        socket2::Socket::new(
+        Socket::new(
             socket2::Domain::IPV4,
             socket2::Type::STREAM.nonblocking(),
             None,
         )
         .unwrap()
         .into()
+    }
+
+    #[tokio::test]
+    async fn a_refused_socket_is_used_again() {
+        let reserved = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let reserved = reserved.unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        reserved.bind(&any.into()).unwrap();
+        let target = reserved.local_addr().unwrap().as_socket().unwrap();
+        let dialer = Dialer::new(target, [socket()]);
+        for _ in 0..3 {
+            let refused = dialer.connect().await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            assert_eq!(dialer.spare(), 1);
+        }
+        reserved.listen(1).unwrap();
+        drop(dialer.connect().await.unwrap());
+        assert_eq!(dialer.spare(), 0);
     }
 
     #[tokio::test]

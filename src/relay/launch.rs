@@ -22,14 +22,17 @@ use nix::{
     unistd::{User, geteuid},
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::{io::unix::AsyncFd, process::Command, time::Instant};
+use tokio::{process::Command, time::Instant};
 use tracing::{info, warn};
 
 use super::{
     Paths,
     client::{RelayClient, RelayError, Settings, Welcome},
 };
-use crate::model::{Class, Classify};
+use crate::{
+    model::{Class, Classify},
+    runtime::Death,
+};
 
 /// A new relay answers in milliseconds; a loaded host gets this long.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -203,8 +206,8 @@ pub async fn stop(paths: &Paths) -> io::Result<()> {
     }
     let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
     pidfd_send_signal(&pidfd, Signal::TERM)?;
-    let gone = AsyncFd::register(pidfd)?;
-    if tokio::time::timeout(STOP_LIMIT, gone.readable())
+    let death = Death::of(pidfd)?;
+    if tokio::time::timeout(STOP_LIMIT, death.wait())
         .await
         .is_err()
     {
@@ -212,8 +215,8 @@ pub async fn stop(paths: &Paths) -> io::Result<()> {
             pid = pid.as_raw_nonzero(),
             "the relay does not stop and is killed"
         );
-        pidfd_send_signal(gone.get_ref(), Signal::KILL)?;
-        drop(gone.readable().await?);
+        pidfd_send_signal(death.fd(), Signal::KILL)?;
+        death.wait().await?;
     }
     clear_stale(paths)
 }

@@ -13,9 +13,15 @@
 
 pub mod client;
 mod dialer;
+pub mod egress;
+#[cfg(test)]
+mod fake_devtools;
+pub mod gateway;
 pub mod handover;
 pub mod launch;
 pub mod meter;
+pub mod server;
+pub mod supervisor;
 mod view;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

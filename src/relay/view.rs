@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::{Dialer, meter::Meter};
 use crate::{
     model::{BootInstant, EndReason, Ending, SessionId},
+    profile::Profile,
     runtime::boot_now,
 };
 
@@ -46,6 +47,8 @@ pub struct Live {
     pub meter: Arc<Meter>,
     /// What the browser said of itself.
     pub browser: Browser,
+    /// The phone that it is.
+    pub profile: Arc<Profile>,
     /// What clients must present.
     pub token: Option<SecretString>,
     /// The attached clients.
@@ -104,6 +107,12 @@ impl Clients {
             self.meter.client_opened();
             ClientGuard(self.clone())
         })
+    }
+
+    /// The number of attached clients now.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        *self.open.borrow()
     }
 
     /// The number of attached clients, as it changes.

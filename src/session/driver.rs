@@ -8,9 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    Ground, Order, Outcome,
+    Ground, Hub, Order, Outcome, Snapshot, What,
     end::{self, Asked},
-    hub::{Hub, What},
     machine::{Effect, Input, State, Step},
 };
 use crate::{
@@ -46,6 +45,7 @@ pub(super) struct Driver<G> {
     pub(super) row: SessionRow,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) view: watch::Sender<Arc<SessionRow>>,
+    pub(super) public: watch::Sender<Snapshot>,
     pub(super) stop: CancellationToken,
 }
 
@@ -270,7 +270,7 @@ impl<G: Ground> Driver<G> {
                 Effect::Journal => self.write().await?,
                 Effect::Publish => self.publish(),
                 // The caller goes on to ask the arbiter: its answer is the next input.
-                Effect::AskEnd => {}
+                Effect::AskArbiter => {}
                 Effect::Release => {
                     let because = self.row.failure.clone();
                     self.ground.release(self.row.instance, because).await;
@@ -312,8 +312,10 @@ impl<G: Ground> Driver<G> {
                 sessions: vec![row.id.clone()],
             });
         }
-        self.hub.publish(What::Session(Arc::clone(&row)));
+        let snapshot = Snapshot::from(&*row);
+        self.hub.publish(What::Session(Box::new(snapshot.clone())));
         self.view.send_replace(row);
+        self.public.send_replace(snapshot);
     }
 
     /// Answers those who come late, then lets go.

@@ -8,58 +8,21 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::{Stream, stream};
 use parking_lot::Mutex;
-use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::{journal::SessionRow, model::SessionId, runtime::wall_now};
+use super::{Event, Item, What};
+use crate::runtime::wall_now;
 
 /// How many events are remembered.
 const MEMORY: usize = 4096;
 /// Each start of the agent counts from here: more events than any one run can have.
 const PER_EPOCH: u64 = 1 << 32;
 
-/// One thing that happened.
-#[derive(Debug, Clone)]
-pub struct Event {
-    /// Its number.
-    pub seq: u64,
-    /// When, for display.
-    pub at: OffsetDateTime,
-    /// What.
-    pub what: What,
-}
-
-/// What can happen.
-#[derive(Debug, Clone)]
-pub enum What {
-    /// A session changed; this is how it is now.
-    Session(Arc<SessionRow>),
-    /// Something under sessions died.
-    SubstrateDown {
-        /// What was seen.
-        cause: String,
-        /// Whose it was.
-        sessions: Vec<SessionId>,
-    },
-}
-
-/// What a watcher receives.
-#[derive(Debug, Clone)]
-pub enum Item {
-    /// The next event.
-    Event(Arc<Event>),
-    /// What came before this number is forgotten: look at everything once, then go on.
-    Gap {
-        /// The first number that is still known (or will be given next).
-        oldest: u64,
-    },
-}
-
 /// The events of one node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Hub {
-    /// Held to append or to copy a few pointers, never across a wait.
-    held: Arc<Mutex<VecDeque<Arc<Event>>>>,
+    /// Held to append or to copy one event, never across a wait.
+    held: Arc<Mutex<VecDeque<Event>>>,
     last: Arc<watch::Sender<u64>>,
     memory: usize,
 }
@@ -83,11 +46,11 @@ impl Hub {
     pub fn publish(&self, what: What) -> u64 {
         let mut held = self.held.lock();
         let seq = *self.last.borrow() + 1;
-        held.push_back(Arc::new(Event {
+        held.push_back(Event {
             seq,
             at: wall_now(),
             what,
-        }));
+        });
         if held.len() > self.memory {
             held.pop_front();
         }
@@ -118,7 +81,7 @@ impl Hub {
 }
 
 struct Reader {
-    held: Arc<Mutex<VecDeque<Arc<Event>>>>,
+    held: Arc<Mutex<VecDeque<Event>>>,
     news: watch::Receiver<u64>,
     /// The number that is due; `None` before the first.
     next: Option<u64>,
@@ -142,10 +105,10 @@ impl Reader {
         // Too old to be known, or from a future that never was: another journal's number.
         if due < oldest || due > last + 1 {
             self.next = Some(oldest);
-            return Some(Item::Gap { oldest });
+            return Some(Item::Gap { oldest_seq: oldest });
         }
         let index = usize::try_from(due - oldest).ok()?;
-        let event = Arc::clone(held.get(index)?);
+        let event = held.get(index)?.clone();
         self.next = Some(due + 1);
         Some(Item::Event(event))
     }

@@ -13,7 +13,7 @@ fn happening(n: u64) -> What {
 fn seen(item: Item) -> Result<u64, u64> {
     match item {
         Item::Event(event) => Ok(event.seq),
-        Item::Gap { oldest } => Err(oldest),
+        Item::Gap { oldest_seq } => Err(oldest_seq),
     }
 }
 

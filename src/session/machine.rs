@@ -1,16 +1,18 @@
-//! The session's state machine: a pure function, no I/O, no clock.
+//! The session state machine: a pure function, no I/O, no clock.
 //!
 //! ```text
-//!            Provisioned             End(asked)            Cut(won)
-//! Creating ─────────────▶ Ready ─────────────▶ Closing ─────────────▶ Ended(won)
-//!     │                     └──────────────── Cut(won) ─────────────────▲
-//!     └──────────── End(asked) / Failed ──────────▲
+//!           Provisioned             End(asked)             Cut(won)
+//! Creating ─────────────▶ Ready ─────────────▶ Closing ───────────▶ Ended(won)
+//!    │  └────────────────────────── Cut(won) ──────────────────────────▲  ▲
+//!    └──────────────── End(asked) / Failed ───────▲                       │
+//!                                  Ready ───────────── Cut(won) ──────────┘
 //! ```
 //!
-//! What is *asked* and what *won* differ: from `Bind` on the relay decides which end came first, so
-//! a delete that meets an expired ttl ends `ttl_expired`. The first that was asked is what the agent
-//! sends; the first that won is what everybody is told, and neither ever changes.
+//! `Closing` remembers what was asked for, `Ended` what won: from `Bind` on the relay is the arbiter,
+//! and its answer may name an end that came first. A cut may come unasked: the relay's clocks and its
+//! sight of a dead instance end sessions too.
 
+use super::Denied;
 use crate::model::{EndReason, Phase};
 
 /// The machine's whole memory.
@@ -20,22 +22,22 @@ pub enum State {
     Creating,
     /// Serving.
     Ready,
-    /// An end was asked for; the arbiter has not answered.
+    /// An end was asked for; which one wins is not known yet.
     Closing(EndReason),
-    /// Traffic is cut, the bytes are final.
+    /// Traffic is cut, the reason and the bytes are final.
     Ended(EndReason),
 }
 
 /// A fact that happened outside the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// An instance was made and bound.
+    /// Bound to an instance that is a phone.
     Provisioned,
     /// No instance could be made.
     Failed,
-    /// Someone or something wants it to end.
+    /// Someone wants the session gone.
     End(EndReason),
-    /// The arbiter says that it is over, and why.
+    /// Traffic is cut; this reason won.
     Cut(EndReason),
 }
 
@@ -44,11 +46,11 @@ pub enum Input {
 pub enum Effect {
     /// Make the new state durable.
     Journal,
+    /// Ask the arbiter for the end (or decide it, where there is no arbiter).
+    AskArbiter,
     /// Tell the watchers.
     Publish,
-    /// Ask the arbiter to end it.
-    AskEnd,
-    /// Give back the address and let the instance go.
+    /// Let the instance go.
     Release,
 }
 
@@ -57,19 +59,8 @@ pub enum Effect {
 pub enum Step {
     /// The state changed; perform the effects in order.
     Moved(State, &'static [Effect]),
-    /// It was so already (idempotent repeat, or too late to matter).
+    /// Nothing to do: an idempotent repeat, or a fact that came too late to matter.
     Satisfied,
-}
-
-/// An input that the present state forbids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// It is provisioned once.
-    #[error("the session was provisioned before")]
-    AlreadyReady,
-    /// What fails after `Ready` is an end, not a failure to provide.
-    #[error("a ready session cannot fail to be provisioned")]
-    NotCreating,
 }
 
 impl State {
@@ -89,8 +80,9 @@ impl State {
     /// # Errors
     /// [`Denied`] when the input cannot be true in this state.
     pub const fn step(self, input: Input) -> Result<Step, Denied> {
-        use Effect::{AskEnd, Journal, Publish, Release};
-        const CLOSE: &[Effect] = &[Journal, Publish, AskEnd];
+        use Effect::{AskArbiter, Journal, Publish, Release};
+        const CLOSE: &[Effect] = &[Journal, Publish, AskArbiter];
+        const END: &[Effect] = &[Journal, Publish, Release];
 
         match (self, input) {
             (Self::Creating, Input::Provisioned) => {
@@ -99,17 +91,23 @@ impl State {
             (Self::Creating, Input::Failed) => {
                 Ok(Step::Moved(Self::Closing(EndReason::Error), CLOSE))
             }
-            (Self::Creating | Self::Ready, Input::End(reason)) => {
-                Ok(Step::Moved(Self::Closing(reason), CLOSE))
+            (Self::Creating | Self::Ready, Input::End(asked)) => {
+                Ok(Step::Moved(Self::Closing(asked), CLOSE))
             }
             (Self::Creating | Self::Ready | Self::Closing(_), Input::Cut(won)) => {
-                Ok(Step::Moved(Self::Ended(won), &[Journal, Publish, Release]))
+                Ok(Step::Moved(Self::Ended(won), END))
             }
-            // Repeats, and the late result of a provisioning that was called off.
+            // Late news of an attempt that nobody waits for, and repeats.
             (Self::Closing(_), Input::Provisioned | Input::Failed | Input::End(_))
-            | (Self::Ended(_), _) => Ok(Step::Satisfied),
-            (Self::Ready, Input::Provisioned) => Err(Denied::AlreadyReady),
-            (Self::Ready, Input::Failed) => Err(Denied::NotCreating),
+            | (
+                Self::Ended(_),
+                Input::End(_) | Input::Cut(_) | Input::Provisioned | Input::Failed,
+            )
+            | (Self::Ready, Input::Provisioned) => Ok(Step::Satisfied),
+            (Self::Ready, Input::Failed) => Err(Denied::WrongPhase {
+                input: "failed",
+                phase: Phase::Ready,
+            }),
         }
     }
 }

@@ -14,10 +14,12 @@
 
 mod driver;
 mod end;
+mod error;
 mod ground;
-pub mod hub;
+mod hub;
 pub mod machine;
 mod registry;
+mod snapshot;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,9 +27,11 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 pub use driver::claim;
+pub use error::Denied;
 pub use ground::{Ground, Host};
-pub use hub::{Event, Hub, Item, What};
+pub use hub::Hub;
 pub use registry::{Session, Sessions};
+pub use snapshot::{Event, Item, Snapshot, What};
 
 use crate::{journal::SessionRow, model::Ending};
 

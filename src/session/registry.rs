@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::debug;
 
 use super::{
-    Ground, Hub, Order, Outcome,
+    Ground, Hub, Order, Outcome, Snapshot,
     driver::{self, Driver, Fresh},
     end::Asked,
     machine::State,
@@ -27,6 +27,7 @@ type Accepted = watch::Receiver<Option<Result<(), JournalError>>>;
 pub struct Session {
     mailbox: mpsc::Sender<Order>,
     view: watch::Receiver<Arc<SessionRow>>,
+    public: watch::Receiver<Snapshot>,
     accepted: Accepted,
 }
 
@@ -50,13 +51,10 @@ impl Session {
         }
     }
 
-    /// Waits until it is ready, closing or ended. Cancel-safe.
-    pub async fn provisioned(&self) -> Arc<SessionRow> {
-        let mut view = self.view.clone();
-        let seen = view
-            .wait_for(|row| !matches!(row.phase, Phase::Creating | Phase::Closing))
-            .await;
-        seen.map_or_else(|_gone| self.row(), |row| Arc::clone(&row))
+    /// The session as others see it, as it changes. Its bytes are those of the last change.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Snapshot> {
+        self.public.clone()
     }
 
     /// Asks for its end and waits for how it ended, which may be another way. Dropping the future
@@ -176,10 +174,12 @@ impl<G: Ground> Sessions<G> {
 
     fn assemble(&self, row: SessionRow, state: State, accepted: Accepted) -> (Session, Driver<G>) {
         let (mailbox, orders) = mpsc::channel(MAILBOX);
+        let (tell, public) = watch::channel(Snapshot::from(&row));
         let (publish, view) = watch::channel(Arc::new(row.clone()));
         let session = Session {
             mailbox,
             view,
+            public,
             accepted,
         };
         let driver = Driver {
@@ -190,6 +190,7 @@ impl<G: Ground> Sessions<G> {
             row,
             orders,
             view: publish,
+            public: tell,
             stop: self.tasks.stopping(),
         };
         (session, driver)

@@ -42,7 +42,7 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// A record that news have changed.
+/// A record before and after news of it.
 #[derive(Debug, Clone)]
 pub struct Change {
     /// What was known before.
@@ -158,7 +158,8 @@ impl Store {
         .await
     }
 
-    /// Folds news into the record; `None` where they change nothing.
+    /// Folds news into the record and answers it as it is now, whether or not these news changed
+    /// it; `None` where there is no record.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -168,7 +169,8 @@ impl Store {
                 return Ok(None);
             };
             let Some(after) = before.fold(&news) else {
-                return Ok(None);
+                let after = before.clone();
+                return Ok(Some(Change { before, after }));
             };
             // Byte counts of live sessions need no disk: only a power cut could lose them.
             let durable = before.status != after.status;

@@ -72,8 +72,14 @@ async fn a_record_survives_a_restart_whole() {
         store.record(&record.id).await.unwrap(),
         Some(change.after.clone())
     );
+    let late = store.observe(news(&record, Phase::Ready, 9)).await;
+    assert_eq!(late.unwrap().unwrap().after, change.after);
+    let unknown = Record {
+        id: SessionId::random(),
+        ..record
+    };
     assert_matches!(
-        store.observe(news(&record, Phase::Ready, 9)).await,
+        store.observe(news(&unknown, Phase::Ready, 9)).await,
         Ok(None)
     );
     assert!(store.live().await.unwrap().is_empty());

@@ -61,7 +61,7 @@ fn directories(config: &Config) -> Result<(), Problem> {
         require(
             path.is_absolute(),
             key,
-            format!("is \"{}\", but must be an absolute path", path.display()),
+            format!("is \"{}\", but must name a directory", path.display()),
         )?;
     }
     let paths = Paths {

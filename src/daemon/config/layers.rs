@@ -10,8 +10,14 @@ use super::{
     check::Problem,
 };
 
-/// Variables with our prefix that belong to the command line, not to the configuration.
-const NOT_KEYS: [&str; 3] = ["CHASER_CONFIG", "CHASER_API_KEY", "CHASER_API_URL"];
+/// Variables with our prefix that are no keys of the configuration.
+const NOT_KEYS: [&str; 4] = [
+    "CHASER_CONFIG",
+    "CHASER_API_KEY",
+    "CHASER_API_URL",
+    // Read by the test suite, which starts this program.
+    "CHASER_E2E",
+];
 const PREFIX: &str = "CHASER_";
 
 /// Where the configuration comes from.

@@ -163,7 +163,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "`cdp.public_url`",
         "wss://",
     ),
-    ("CHASER_STATE_DIR", "here", "`state_dir`", "absolute"),
+    ("CHASER_STATE_DIR", "", "`state_dir`", "directory"),
     (
         "CHASER_INSTANCE_PIDS",
         "3",

@@ -77,7 +77,13 @@ impl Config {
     /// [`ConfigError`] names the first thing that is wrong.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let layers = layers::Layers::merge(sources)?;
-        let config = layers.parse()?;
+        let mut config = layers.parse()?;
+        for dir in [&mut config.state_dir, &mut config.runtime_dir] {
+            // Relative to where we were started; what cannot be resolved fails the check.
+            if let Ok(absolute) = std::path::absolute(&dir) {
+                *dir = absolute;
+            }
+        }
         match check::check(&config) {
             Ok(()) => Ok(config),
             Err(problem) => Err(layers.blame(problem)),

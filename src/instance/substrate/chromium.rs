@@ -6,18 +6,21 @@
 //! way to gain privileges, and inside it Chromium keeps its own sandbox: a host that cannot give
 //! it that must fail, so no flag here ever turns it off.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
-use crate::{docker::ContainerSpec, instance::Config, profile::Profile};
+use crate::{docker::ContainerSpec, instance::Config, netns, profile::Profile};
 
-/// Where DevTools listens, on the loopback of the container's own namespace.
-pub const DEVTOOLS_PORT: u16 = 9222;
-/// Where the egress listener is, in the same place.
-pub const EGRESS_PORT: u16 = 3128;
+/// Where DevTools listens, inside the container's own namespace.
+pub const DEVTOOLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9222);
 /// The image's label with the full version of its Chromium.
 pub const VERSION_LABEL: &str = "chaser.chromium.version";
 /// The image's label with the hash of what it was built from.
 pub const RECIPE_LABEL: &str = "chaser.recipe";
+/// The image's label that says whether `navigator.platform` is patched: `1` or `0`.
+pub const PATCH_LABEL: &str = "chaser.platform-patch";
 
 /// Docker's default rules without what Chromium does not need, and with the namespaces that its
 /// sandbox does need.
@@ -120,12 +123,12 @@ fn flags(profile: &Profile, config: &Config) -> Vec<String> {
     let languages = profile.languages.join(",");
     let mut flags = vec![
         "--headless=new".to_owned(),
-        format!("--remote-debugging-port={DEVTOOLS_PORT}"),
+        format!("--remote-debugging-port={}", DEVTOOLS.port()),
         format!("--user-data-dir={SCRATCH}/profile"),
         // Left alone, the cache takes what it finds free, and the scratch is memory.
         format!("--disk-cache-size={}", config.scratch_bytes / 4),
         // Everything through our proxy, requests for the browser's own localhost included.
-        format!("--proxy-server=127.0.0.1:{EGRESS_PORT}"),
+        format!("--proxy-server={}", netns::EGRESS),
         "--proxy-bypass-list=<-loopback>".to_owned(),
         "--webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
         screen_info(profile),

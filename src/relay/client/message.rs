@@ -58,7 +58,7 @@ pub struct Bind {
     pub idle_timeout: Duration,
     /// What CDP clients must present.
     pub token: Option<SecretString>,
-    /// Opaque to the relay, given back by [`RelayClient::list`].
+    /// Opaque to the relay, given back by [`super::RelayClient::list`].
     pub record: Vec<u8>,
 }
 

@@ -1,0 +1,245 @@
+//! Browser to client: frames are followed, not held. What we have to say ourselves goes between
+//! them: answers between messages, pongs and the last word between frames.
+
+use std::{io, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+use crate::{
+    cdp::{Opcode, Step, Walker, close_payload, frame},
+    relay::meter::Meter,
+};
+
+/// Read and passed on at once, at most.
+const CHUNK: usize = 64 << 10;
+/// A client that takes nothing for so long is cut.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// Something that we say in the browser's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    /// A text message.
+    Answer(Bytes),
+    /// To a ping.
+    Pong(Bytes),
+}
+
+/// The last word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Close {
+    pub(super) code: u16,
+    reason: String,
+    /// Answers that wait go first.
+    after_answers: bool,
+}
+
+impl Close {
+    /// As soon as a frame may be put in.
+    pub(super) fn now(code: u16, reason: &str) -> Self {
+        Self {
+            code,
+            reason: reason.to_owned(),
+            after_answers: false,
+        }
+    }
+
+    /// After the answers that wait.
+    pub(super) fn after_answers(code: u16, reason: &str) -> Self {
+        Self {
+            after_answers: true,
+            ..Self::now(code, reason)
+        }
+    }
+}
+
+/// Why nothing more goes to the client.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum DownEnd {
+    /// The last word is out.
+    Said,
+    /// The browser closed, or cannot be understood.
+    BrowserGone,
+    /// The client takes nothing more.
+    ClientGone,
+}
+
+/// The direction to the client.
+pub(super) struct Down<'a> {
+    browser: &'a mut OwnedReadHalf,
+    client: OwnedWriteHalf,
+    read: BytesMut,
+    walker: Walker,
+    queue: mpsc::Receiver<Outgoing>,
+    /// Taken from the queue before its turn had come.
+    waiting: Option<Outgoing>,
+    meter: &'a Meter,
+}
+
+impl<'a> Down<'a> {
+    pub(super) fn new(
+        browser: &'a mut OwnedReadHalf,
+        client: OwnedWriteHalf,
+        read: BytesMut,
+        queue: mpsc::Receiver<Outgoing>,
+        meter: &'a Meter,
+    ) -> Self {
+        Self {
+            browser,
+            client,
+            read,
+            walker: Walker::default(),
+            queue,
+            waiting: None,
+            meter,
+        }
+    }
+
+    /// The way to the client, for what comes after.
+    pub(super) fn into_client(self) -> OwnedWriteHalf {
+        self.client
+    }
+
+    /// Runs until nothing more can be sent, or `close` has been. Not cancel-safe: a frame may be
+    /// left half sent, and nothing may follow it.
+    pub(super) async fn run(&mut self, mut close: watch::Receiver<Option<Close>>) -> DownEnd {
+        loop {
+            match self.pass_on(&close).await {
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(_client) => return DownEnd::ClientGone,
+            }
+            self.read.reserve(CHUNK);
+            tokio::select! {
+                biased;
+                // Looked at above, where frames end.
+                Ok(()) = close.changed() => {}
+                Some(item) = self.queue.recv(), if self.waiting.is_none() => {
+                    self.waiting = Some(item);
+                }
+                read = self.browser.read_buf(&mut self.read) => match read {
+                    Ok(0) | Err(_) => return DownEnd::BrowserGone,
+                    Ok(_n) => {}
+                },
+            }
+        }
+    }
+
+    /// Says the last word, if a frame may be put in here; `false` when not.
+    pub(super) async fn say(&mut self, close: &Close) -> io::Result<bool> {
+        if !self.walker.between_frames() {
+            return Ok(false);
+        }
+        let mut out = BytesMut::new();
+        let payload = close_payload(close.code, &close.reason);
+        frame(&mut out, Opcode::Close, None, &payload);
+        write(&mut self.client, &out, self.meter).await?;
+        Ok(true)
+    }
+
+    async fn say_if_due(&mut self, close: Option<Close>) -> io::Result<bool> {
+        let Some(close) = close else {
+            return Ok(false);
+        };
+        if close.after_answers {
+            if !self.walker.between_messages() {
+                return Ok(false);
+            }
+            self.speak().await?;
+        }
+        self.say(&close).await
+    }
+
+    /// Passes on what has been read, with our own words where they may stand.
+    async fn pass_on(
+        &mut self,
+        close: &watch::Receiver<Option<Close>>,
+    ) -> io::Result<Option<DownEnd>> {
+        // How much of what has been read can go out in one write.
+        let mut ahead = 0;
+        loop {
+            if self.walker.between_frames() {
+                let asked = close.borrow().clone();
+                if asked.is_some() || self.has_word() {
+                    self.flush(&mut ahead).await?;
+                    if self.say_if_due(asked).await? {
+                        return Ok(Some(DownEnd::Said));
+                    }
+                    self.speak().await?;
+                }
+            }
+            match self.walker.step(&self.read[ahead..]) {
+                Ok(Step::Wait) => break,
+                Ok(Step::Data(size)) => ahead += size,
+                Ok(Step::Control {
+                    opcode,
+                    header,
+                    payload,
+                }) => {
+                    self.flush(&mut ahead).await?;
+                    self.read.advance(header + payload);
+                    // DevTools says nothing else in control frames that would be for the client.
+                    if opcode == Opcode::Close {
+                        return Ok(Some(DownEnd::BrowserGone));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the browser sent an unreadable frame");
+                    self.flush(&mut ahead).await?;
+                    return Ok(Some(DownEnd::BrowserGone));
+                }
+            }
+        }
+        self.flush(&mut ahead).await?;
+        Ok(None)
+    }
+
+    /// Whether something of ours waits that may stand here.
+    fn has_word(&mut self) -> bool {
+        if self.waiting.is_none() {
+            self.waiting = self.queue.try_recv().ok();
+        }
+        match &self.waiting {
+            Some(Outgoing::Answer(_)) => self.walker.between_messages(),
+            Some(Outgoing::Pong(_)) => true,
+            None => false,
+        }
+    }
+
+    /// Sends what waits and may stand here.
+    async fn speak(&mut self) -> io::Result<()> {
+        let mut out = BytesMut::new();
+        while self.has_word() {
+            match self.waiting.take() {
+                Some(Outgoing::Answer(text)) => frame(&mut out, Opcode::Text, None, &text),
+                Some(Outgoing::Pong(payload)) => frame(&mut out, Opcode::Pong, None, &payload),
+                None => {}
+            }
+        }
+        write(&mut self.client, &out, self.meter).await
+    }
+
+    async fn flush(&mut self, ahead: &mut usize) -> io::Result<()> {
+        write(&mut self.client, &self.read[..*ahead], self.meter).await?;
+        self.read.advance(*ahead);
+        *ahead = 0;
+        Ok(())
+    }
+}
+
+async fn write(client: &mut OwnedWriteHalf, mut bytes: &[u8], meter: &Meter) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let n = timeout(STUCK, client.write(bytes)).await??;
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        meter.add_cdp_down(n as u64);
+        bytes = &bytes[n..];
+    }
+    Ok(())
+}

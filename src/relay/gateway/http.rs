@@ -1,0 +1,223 @@
+//! The HTTP side of one connection: a few requests, and then perhaps a client.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+    upgrade::{OnUpgrade, Upgraded},
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info_span};
+
+use super::{
+    Gateway,
+    client::Client,
+    door,
+    refusal::Refusal,
+    request::{Asked, Wanted, websocket_key, websocket_url},
+};
+use crate::{
+    cdp::{self, accept_key},
+    relay::{ClientGuard, Live, SessionView},
+};
+
+/// How long a request's head may take.
+const HEAD: Duration = Duration::from_secs(10);
+/// Bytes of head that are read at most.
+const MAX_HEAD: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
+/// When the browser does not answer, its session's end may be on the way: how long it is waited for.
+const END_ON_ITS_WAY: Duration = Duration::from_millis(300);
+
+type Place = Arc<OwnedSemaphorePermit>;
+
+/// Serves one connection until it closes or becomes a client.
+pub(super) async fn serve(
+    stream: TcpStream,
+    place: Place,
+    gateway: Gateway,
+    stop: CancellationToken,
+) {
+    let service = service_fn(|request| {
+        let (gateway, place) = (gateway.clone(), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(answer(request, gateway, place).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            // Whoever is held is told so by the request itself; idle ones just go.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "gateway connection ended");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    gateway: Gateway,
+    place: Place,
+) -> Response<Full<Bytes>> {
+    let stopping = gateway.tasks.stopping();
+    let answered = tokio::select! {
+        answered = admit(request, gateway, place) => answered,
+        () = stopping.cancelled() => Err(Refusal::Stopping),
+    };
+    answered.unwrap_or_else(|refusal| {
+        debug!(%refusal, "refused");
+        refusal.response()
+    })
+}
+
+async fn admit(
+    mut request: Request<Incoming>,
+    gateway: Gateway,
+    place: Place,
+) -> Result<Response<Full<Bytes>>, Refusal> {
+    let asked = Asked::of(&request)?;
+    let mut view = gateway
+        .directory
+        .look(&asked.session)
+        .ok_or(Refusal::SessionNotFound)?;
+    let key = match asked.wanted {
+        Wanted::Socket => Some(websocket_key(request.headers())?.to_owned()),
+        Wanted::Version => None,
+    };
+    let limits = *gateway.limits.borrow();
+    let live = door::enter(&mut view, asked.token.as_deref(), limits.hold_timeout).await?;
+    let Some(key) = key else {
+        return version(&live, &websocket_url(request.headers(), &asked)?);
+    };
+    let guard = live
+        .clients
+        .enter(limits.max_clients_per_session)
+        .ok_or(Refusal::TooManyClients)?;
+    let (browser, browser_read) = reach(&live, &mut view).await?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    let client = Attaching {
+        browser,
+        browser_read,
+        live,
+        guard,
+        view,
+        max_message: limits.max_message_bytes,
+        place,
+    };
+    let span = info_span!("client", session = %asked.session);
+    gateway.tasks.spawn("cdp client", |stop| {
+        client.attach(upgrade, stop).instrument(span)
+    });
+    switching(&key)
+}
+
+/// A connection of this client's own to the browser.
+async fn reach(
+    live: &Live,
+    view: &mut watch::Receiver<SessionView>,
+) -> Result<(TcpStream, BytesMut), Refusal> {
+    let opened = async {
+        let mut stream = live.dialer.connect().await?;
+        let read = cdp::open(&mut stream, &live.browser.ws_path).await?;
+        Ok::<_, cdp::CdpError>((stream, read))
+    };
+    let error = match opened.await {
+        Ok(opened) => return Ok(opened),
+        Err(error) => error,
+    };
+    let over = view.wait_for(|view| !matches!(view, SessionView::Live(_)));
+    tokio::select! {
+        Ok(view) = over => match &*view {
+            SessionView::Cutting(reason) => return Err(Refusal::Ended(*reason)),
+            SessionView::Ended(ending) => return Err(Refusal::Ended(ending.reason)),
+            SessionView::Expected { .. } | SessionView::Live(_) => {}
+        },
+        () = sleep(END_ON_ITS_WAY) => {}
+    }
+    debug!(%error, "no connection to the browser");
+    Err(Refusal::BrowserUnavailable)
+}
+
+/// A client between the 101 and its first frame.
+struct Attaching {
+    browser: TcpStream,
+    browser_read: BytesMut,
+    live: Arc<Live>,
+    guard: ClientGuard,
+    view: watch::Receiver<SessionView>,
+    max_message: u64,
+    place: Place,
+}
+
+impl Attaching {
+    async fn attach(self, upgrade: OnUpgrade, stop: CancellationToken) {
+        let upgraded = tokio::select! {
+            upgraded = upgrade => upgraded,
+            () = stop.cancelled() => return,
+        };
+        let parts = upgraded.map(Upgraded::downcast::<TokioIo<TcpStream>>);
+        let parts = match parts {
+            Ok(Ok(parts)) => parts,
+            Ok(Err(_other)) => return debug!("the connection is not ours"),
+            Err(error) => return debug!(%error, "client left during the handshake"),
+        };
+        let client = Client {
+            stream: parts.io.into_inner(),
+            read: BytesMut::from(parts.read_buf),
+            browser: self.browser,
+            browser_read: self.browser_read,
+            live: self.live,
+            view: self.view,
+            max_message: self.max_message,
+        };
+        client.serve(self.guard, stop).await;
+        drop(self.place);
+    }
+}
+
+fn switching(key: &str) -> Result<Response<Full<Bytes>>, Refusal> {
+    let accept = HeaderValue::try_from(accept_key(key))
+        .map_err(|_bad| Refusal::Invalid("`Sec-WebSocket-Key` is not valid"))?;
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+/// The browser's description of itself, with the address that leads through this gateway.
+fn version(live: &Live, url: &str) -> Result<Response<Full<Bytes>>, Refusal> {
+    let mut description = live.browser.version.clone();
+    description.insert("webSocketDebuggerUrl".to_owned(), Value::from(url));
+    let body = Value::Object(description).to_string();
+    let mut response = Response::new(Full::from(body));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=UTF-8"),
+    );
+    Ok(response)
+}

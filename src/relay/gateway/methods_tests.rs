@@ -1,0 +1,180 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::relay::supervisor::tests::phone;
+
+const AGENT: &str = "Mozilla/5.0 (Linux; Android 10; K) Mobile";
+
+fn judged(message: &str) -> Verdict {
+    let phone = phone();
+    judge(
+        message.as_bytes(),
+        Phone {
+            profile: &phone,
+            user_agent: AGENT,
+        },
+    )
+}
+
+fn command(method: &str, params: &Value) -> Verdict {
+    judged(&json!({ "id": 7, "method": method, "params": params, "sessionId": "S" }).to_string())
+}
+
+fn refused(verdict: &Verdict) -> String {
+    let Verdict::Answer(answer) = verdict else {
+        panic!("{verdict:?}");
+    };
+    let answer: Value = serde_json::from_str(answer).unwrap();
+    answer["error"]["message"].as_str().unwrap().to_owned()
+}
+
+fn done() -> Verdict {
+    Verdict::Answer(json!({ "id": 7, "result": {}, "sessionId": "S" }).to_string())
+}
+
+#[test]
+fn ordinary_commands_pass_whatever_their_spelling() {
+    assert_eq!(
+        command("Page.navigate", &json!({ "url": "https://x" })),
+        Verdict::Pass
+    );
+    assert_eq!(judged(r#" { "method" : "A.b", "id" : 1 } "#), Verdict::Pass);
+    let half_an_emoji = r#"{"id":1,"method":"Input.insertText","params":{"text":"\ud83d"}}"#;
+    assert_eq!(judged(half_an_emoji), Verdict::Pass);
+}
+
+#[test]
+fn escapes_hide_nothing_from_the_table() {
+    let hidden = r#"{"id":1,"\u006dethod":"Browser.\u0063rash"}"#;
+    assert!(refused(&judged(hidden)).contains("Browser.crash"));
+}
+
+#[test]
+fn what_two_parsers_could_read_differently_is_not_forwarded() {
+    for bad in [
+        "",
+        "{",
+        "[]",
+        "7",
+        r#"{"id":1,"method":"A.b"} {}"#,
+        r#"{"id":1.5,"method":"A.b"}"#,
+        r#"{"id":1,"method":"Browser.close","method":"A.b"}"#,
+        r#"{"id":1,"id":2,"method":"A.b"}"#,
+        r#"{"id":1,"method":"A.b","params":{},"params":{}}"#,
+        r#"{"id":1,"method":"A.b","sessionId":"a","sessionId":"b"}"#,
+        r#"{"id":1,/* comment */"method":"A.b"}"#,
+    ] {
+        let answer = judged(bad);
+        assert!(
+            matches!(&answer, Verdict::Answer(text) if text.contains("-32700")),
+            "{bad}: {answer:?}"
+        );
+    }
+    let twice =
+        r#"{"id":1,"method":"Target.attachToTarget","params":{"flatten":true,"flatten":false}}"#;
+    assert!(refused(&judged(twice)).contains("params"));
+}
+
+#[test]
+fn close_ends_the_client_and_crash_is_refused() {
+    let end = command("Browser.close", &json!({}));
+    assert!(matches!(end, Verdict::EndClient(answer) if answer.contains(r#""id":7"#)));
+    assert!(refused(&command("Browser.crash", &json!({}))).starts_with("Browser.crash "));
+    let no_id = judged(r#"{"method":"Browser.crash"}"#);
+    assert!(matches!(no_id, Verdict::Answer(text) if text.contains("-32600")));
+}
+
+#[test]
+fn a_context_may_not_bring_its_own_proxy() {
+    let method = "Target.createBrowserContext";
+    for name in ["proxyServer", "proxyBypassList"] {
+        assert!(refused(&command(method, &json!({ name: "" }))).contains(name));
+    }
+    let plain = json!({ "disposeOnDetach": true });
+    assert_eq!(command(method, &plain), Verdict::Pass);
+    assert_eq!(
+        judged(&format!(r#"{{"id":1,"method":"{method}"}}"#)),
+        Verdict::Pass
+    );
+}
+
+#[test]
+fn only_flat_sessions_are_attached() {
+    for method in ["Target.attachToTarget", "Target.setAutoAttach"] {
+        let flat = json!({ "autoAttach": true, "flatten": true, "targetId": "T" });
+        assert_eq!(command(method, &flat), Verdict::Pass);
+        let nested = json!({ "autoAttach": true, "targetId": "T" });
+        assert!(refused(&command(method, &nested)).contains("flatten"));
+    }
+    let off = json!({ "autoAttach": false });
+    assert_eq!(command("Target.setAutoAttach", &off), Verdict::Pass);
+    refused(&command("Target.sendMessageToTarget", &json!({})));
+    refused(&command("Target.exposeDevToolsProtocol", &json!({})));
+    refused(&command("Tethering.bind", &json!({ "port": 1 })));
+}
+
+#[test]
+fn what_clients_do_by_default_leaves_the_phone_alone() {
+    for (method, params) in [
+        ("Emulation.clearDeviceMetricsOverride", json!({})),
+        (
+            "Emulation.setTouchEmulationEnabled",
+            json!({ "enabled": false }),
+        ),
+        (
+            "Emulation.setHardwareConcurrencyOverride",
+            json!({ "hardwareConcurrency": 2 }),
+        ),
+        (
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": 800, "height": 600, "deviceScaleFactor": 1, "mobile": false }),
+        ),
+        (
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": 0, "height": 0, "deviceScaleFactor": 0, "mobile": false }),
+        ),
+        ("Emulation.setUserAgentOverride", json!({ "userAgent": "" })),
+        (
+            "Network.setUserAgentOverride",
+            json!({ "userAgent": AGENT }),
+        ),
+        (
+            "Browser.setWindowBounds",
+            json!({ "windowId": 1, "bounds": {} }),
+        ),
+    ] {
+        assert_eq!(command(method, &params), done(), "{method}");
+    }
+    let other = json!({ "userAgent": "own" });
+    assert_eq!(
+        command("Emulation.setUserAgentOverride", &other),
+        Verdict::Pass
+    );
+}
+
+#[test]
+fn a_viewport_of_the_clients_own_is_put_on_the_phones_screen() {
+    let params = json!({ "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": false,
+        "screenWidth": 390, "scale": 1 });
+    let Verdict::Rewrite(message) = command("Emulation.setDeviceMetricsOverride", &params) else {
+        panic!("not rewritten");
+    };
+    let message: Value = serde_json::from_str(&message).unwrap();
+    assert_eq!(message["id"], 7);
+    assert_eq!(message["sessionId"], "S");
+    assert_eq!(
+        message["params"],
+        json!({ "width": 390, "height": 844, "deviceScaleFactor": 3.0, "mobile": true,
+            "screenWidth": 360, "screenHeight": 780, "scale": 1 })
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_message_is_judged(message: Vec<u8>) {
+        let phone = phone();
+        let phone = Phone { profile: &phone, user_agent: AGENT };
+        // Random bytes are never a command.
+        prop_assert!(matches!(judge(&message, phone), Verdict::Answer(_)));
+    }
+}

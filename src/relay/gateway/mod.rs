@@ -1,0 +1,158 @@
+//! Where clients come in: one CDP WebSocket per client, straight to the browser of its session.
+//!
+//! ```text
+//!   GET /sessions/{id}               ┌ held before the 101 while the session is being made
+//!   GET /sessions/{id}/json/version ─┤ refused with a reason when it is over
+//!                                    └ served
+//!
+//!            whole messages                         frame headers only
+//!   client ═══▶ [join · judge · answer?] ═══▶ browser ═══▶ [walk · stream] ═══▶ client
+//! ```
+//!
+//! It is asymmetric by design: what a client says is read as far as its id, method and session, for
+//! one table ([`methods`]) says what may pass; what the browser says is only followed frame by frame,
+//! so that our own answers and the last word go between them. Both handshakes are ours: extensions
+//! are never agreed on, and a page's `Origin` never gets in.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`http`] | requests and their answers, the upgrade |
+//! | [`door`] | whether and when a client may enter its session |
+//! | [`request`] | what a request asks for |
+//! | [`refusal`] | every "no", as the API words it |
+//! | [`methods`], [`message`] | the table, and the messages that it judges |
+//! | [`client`] | one attached client from its first byte to its last |
+//! | [`up`], [`down`] | the two directions |
+
+mod client;
+mod door;
+mod down;
+mod http;
+mod message;
+mod methods;
+mod refusal;
+mod request;
+mod up;
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::sleep,
+};
+use tracing::warn;
+
+use super::SessionView;
+use crate::{model::SessionId, runtime::Tasks};
+
+/// Connections that the listener serves at once, attached clients included.
+const MAX_CONNECTIONS: usize = 16_384;
+/// A peer that is gone without a word is noticed after 15 + 5 × 3 s of silence …
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
+/// … or when it has acknowledged nothing of what was sent for so long.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// After `accept` failed, as it does when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the gateway finds sessions.
+pub trait Directory: Send + Sync + 'static {
+    /// What is known of `session`; it changes as the session lives.
+    fn look(&self, session: &SessionId) -> Option<watch::Receiver<SessionView>>;
+}
+
+/// What one client may ask of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a client that came before its session is ready is held.
+    pub hold_timeout: Duration,
+    /// The largest message that a client may send.
+    pub max_message_bytes: u64,
+    /// Clients of one session at once.
+    pub max_clients_per_session: u32,
+}
+
+/// What every connection shares.
+#[derive(Clone)]
+struct Gateway {
+    directory: Arc<dyn Directory>,
+    limits: watch::Receiver<Limits>,
+    tasks: Tasks,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("limits", &*self.limits.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Accepts clients on `listener` until `tasks` stop.
+pub fn serve(
+    listener: TcpListener,
+    directory: Arc<dyn Directory>,
+    limits: watch::Receiver<Limits>,
+    tasks: &Tasks,
+) {
+    let gateway = Gateway {
+        directory,
+        limits,
+        tasks: tasks.clone(),
+    };
+    tasks.spawn("gateway", |stop| async move {
+        tokio::select! {
+            () = accept(listener, gateway) => {}
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+async fn accept(listener: TcpListener, gateway: Gateway) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _peer)) => stream,
+            Err(error) => {
+                warn!(%error, "gateway cannot accept");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => welcome(stream, place, &gateway),
+            Err(_full) => refusal::turn_away(&stream),
+        }
+    }
+}
+
+fn welcome(stream: TcpStream, place: OwnedSemaphorePermit, gateway: &Gateway) {
+    // A socket that is gone already says so here; reading from it says it again.
+    if let Err(error) = tune(&stream) {
+        tracing::debug!(%error, "client gone at once");
+        return;
+    }
+    let serving = gateway.clone();
+    gateway.tasks.spawn("gateway connection", |stop| {
+        http::serve(stream, Arc::new(place), serving, stop)
+    });
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_PROBES),
+    )?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}
+
+#[cfg(test)]
+#[path = "gateway_tests.rs"]
+mod tests;

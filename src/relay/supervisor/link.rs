@@ -1,0 +1,253 @@
+//! One supervising connection: attached to every target before its first line of script runs.
+//!
+//! ```text
+//!   browser: setAutoAttach ──▶ attachedToTarget (paused) ──▶ setAutoAttach · overrides · resume
+//!                                      ▲                              │
+//!                                      └──── its frames and workers ──┘
+//! ```
+//!
+//! The commands to one target go out in one breath: DevTools performs them in order, so the target
+//! runs on only once it is the phone, and no round trip is spent on it. Answers are read for one
+//! purpose: to know when all targets that were there already have been covered.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::debug;
+
+use super::{
+    brands::Version,
+    overrides::{Kind, overrides},
+};
+use crate::{
+    cdp::{CdpError, Command, Connection, Event, Events, Reply},
+    profile::Profile,
+};
+
+/// A target that does not answer for so long (a page in an endless loop) counts as covered: the
+/// part of its overrides that the browser process holds is in force.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long a starting browser may take to open its first page before one is opened for it.
+const FIRST_PAGE: Duration = Duration::from_millis(500);
+/// "Session with given id not found": the target went away meanwhile.
+const SESSION_GONE: i64 = -32001;
+
+/// What a connection does to targets.
+#[derive(Debug)]
+pub(super) struct Kit {
+    pub(super) profile: Arc<Profile>,
+    pub(super) version: Version,
+}
+
+/// What one connection amounts to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Every target carries the overrides, those still to come included.
+    pub(super) holds: bool,
+    /// Pages that are open.
+    pub(super) pages: usize,
+}
+
+/// A connection at work.
+#[derive(Debug)]
+pub(super) struct Link {
+    connection: Connection,
+    kit: Arc<Kit>,
+    /// Attached targets by their session.
+    targets: HashMap<String, Kind>,
+    /// Answers to come.
+    pending: FuturesUnordered<BoxFuture<'static, ()>>,
+    holds: bool,
+    /// When to open a page, if none has come by then.
+    first_page: Option<Instant>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Attached {
+    session_id: String,
+    target_info: TargetInfo,
+}
+
+#[derive(Debug, Deserialize)]
+struct TargetInfo {
+    r#type: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Detached {
+    session_id: String,
+}
+
+impl Link {
+    /// For an open connection; with `opens_page` it sees to it that the browser has a page.
+    pub(super) fn new(connection: Connection, kit: Arc<Kit>, opens_page: bool) -> Self {
+        Self {
+            connection,
+            kit,
+            targets: HashMap::new(),
+            pending: FuturesUnordered::new(),
+            holds: false,
+            first_page: opens_page.then(|| Instant::now() + FIRST_PAGE),
+        }
+    }
+
+    /// Works until the connection is lost; `report` hears of every change. Whenever `again` changes,
+    /// all targets are given their overrides once more.
+    ///
+    /// # Errors
+    /// How it was lost.
+    pub(super) async fn run(
+        mut self,
+        mut events: Events,
+        mut again: watch::Receiver<u64>,
+        report: impl Fn(Standing),
+    ) -> Result<(), CdpError> {
+        let root = self.connection.post(None, &auto_attach()).await?;
+        self.await_answers("browser", vec![root]);
+        loop {
+            let page_due = self.first_page.filter(|_due| self.holds);
+            // Events first: those that came before an answer are in the queue when it arrives.
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => self.on(event).await?,
+                    None => return Err(CdpError::Closed),
+                },
+                Ok(()) = again.changed() => self.assert_again().await?,
+                Some(()) = self.pending.next() => {}
+                () = sleep_until(page_due.unwrap_or_else(Instant::now)), if page_due.is_some() => {
+                    self.open_page().await?;
+                }
+            }
+            self.holds |= self.pending.is_empty() && events.is_empty();
+            let pages = self.pages();
+            if pages > 0 {
+                self.first_page = None;
+            }
+            report(Standing {
+                holds: self.holds,
+                pages,
+            });
+        }
+    }
+
+    fn pages(&self) -> usize {
+        self.targets
+            .values()
+            .filter(|kind| **kind == Kind::Page)
+            .count()
+    }
+
+    async fn on(&mut self, event: Event) -> Result<(), CdpError> {
+        match event.method.as_str() {
+            "Target.attachedToTarget" => {
+                let attached: Attached = serde_json::from_value(event.params)?;
+                self.cover(attached).await
+            }
+            "Target.detachedFromTarget" => {
+                let Detached { session_id } = serde_json::from_value(event.params)?;
+                self.targets.remove(&session_id);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn cover(&mut self, attached: Attached) -> Result<(), CdpError> {
+        let kind = Kind::of(&attached.target_info.r#type);
+        let mut commands = overrides(&self.kit.profile, &self.kit.version, kind);
+        if kind != Kind::Other {
+            commands.insert(0, auto_attach());
+        }
+        commands.push(Command {
+            method: "Runtime.runIfWaitingForDebugger",
+            params: json!({}),
+        });
+        let replies = post_all(&self.connection, &attached.session_id, &commands).await?;
+        self.await_answers(kind_name(kind), replies);
+        self.targets.insert(attached.session_id, kind);
+        Ok(())
+    }
+
+    async fn assert_again(&mut self) -> Result<(), CdpError> {
+        for (session, kind) in self.targets.clone() {
+            let commands = overrides(&self.kit.profile, &self.kit.version, kind);
+            drop(post_all(&self.connection, &session, &commands).await?);
+        }
+        Ok(())
+    }
+
+    async fn open_page(&mut self) -> Result<(), CdpError> {
+        self.first_page = None;
+        let create = Command {
+            method: "Target.createTarget",
+            params: json!({ "url": "about:blank" }),
+        };
+        let reply = self.connection.post(None, &create).await?;
+        self.await_answers("browser", vec![reply]);
+        Ok(())
+    }
+
+    fn await_answers(&self, kind: &'static str, replies: Vec<Reply>) {
+        self.pending.push(Box::pin(async move {
+            let all = async {
+                for reply in replies {
+                    match reply.result(SETTLE).await {
+                        Ok(_result) => {}
+                        Err(CdpError::Refused {
+                            code: SESSION_GONE, ..
+                        }) => {}
+                        Err(error) => debug!(kind, %error, "override not taken"),
+                    }
+                }
+            };
+            if timeout(SETTLE, all).await.is_err() {
+                debug!(kind, "target does not answer");
+            }
+        }));
+    }
+}
+
+async fn post_all(
+    connection: &Connection,
+    session: &str,
+    commands: &[Command],
+) -> Result<Vec<Reply>, CdpError> {
+    let mut replies = Vec::with_capacity(commands.len());
+    for command in commands {
+        replies.push(connection.post(Some(session), command).await?);
+    }
+    Ok(replies)
+}
+
+const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Page => "page",
+        Kind::Frame => "frame",
+        Kind::Worker => "worker",
+        Kind::Other => "other",
+    }
+}
+
+/// Attach to whatever appears, before it runs; tabs and the browser's own pages are no targets of
+/// script.
+fn auto_attach() -> Command {
+    let skip = |kind: &str| json!({ "type": kind, "exclude": true });
+    Command {
+        method: "Target.setAutoAttach",
+        params: json!({
+            "autoAttach": true,
+            "waitForDebuggerOnStart": true,
+            "flatten": true,
+            "filter": [skip("browser"), skip("tab"), skip("browser_ui"), {}],
+        }),
+    }
+}

@@ -1,0 +1,147 @@
+//! Which commands make a target the phone. Pure.
+//!
+//! What flags of the browser can say natively is not repeated here, but for what a client's defaults
+//! might undo. Workers take identity and hardware only; out-of-process frames have no screen of
+//! their own (Chrome: "only supported for top-level targets").
+
+use serde_json::json;
+
+use super::brands::Version;
+use crate::{cdp::Command, profile::Profile};
+
+/// What a target is, as far as overrides care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A tab or a popup.
+    Page,
+    /// A frame in a process of its own, or another embedded document.
+    Frame,
+    /// Dedicated, shared or service worker.
+    Worker,
+    /// Something that runs no page's script.
+    Other,
+}
+
+impl Kind {
+    /// From `TargetInfo.type`.
+    pub(super) fn of(target_type: &str) -> Self {
+        match target_type {
+            "page" => Self::Page,
+            "iframe" | "webview" => Self::Frame,
+            "worker" | "shared_worker" | "service_worker" => Self::Worker,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The overrides of one target, in the order in which they are sent.
+pub(super) fn overrides(profile: &Profile, version: &Version, kind: Kind) -> Vec<Command> {
+    let mut commands = Vec::new();
+    if kind == Kind::Other {
+        return commands;
+    }
+    commands.push(identity(profile, version));
+    commands.push(Command {
+        method: "Emulation.setHardwareConcurrencyOverride",
+        params: json!({ "hardwareConcurrency": profile.hardware.concurrency }),
+    });
+    if kind == Kind::Page {
+        commands.push(screen(profile));
+    }
+    if kind != Kind::Worker {
+        commands.push(Command {
+            method: "Emulation.setTouchEmulationEnabled",
+            params: json!({ "enabled": true, "maxTouchPoints": profile.input.touch_points }),
+        });
+    }
+    commands
+}
+
+fn identity(profile: &Profile, version: &Version) -> Command {
+    let identity = &profile.identity;
+    Command {
+        method: "Emulation.setUserAgentOverride",
+        params: json!({
+            "userAgent": profile.user_agent(version.major),
+            "acceptLanguage": profile.languages.join(","),
+            "platform": identity.navigator_platform,
+            "userAgentMetadata": {
+                "brands": version.brands(),
+                "fullVersionList": version.full_version_list(),
+                "fullVersion": version.full,
+                "platform": "Android",
+                "platformVersion": identity.platform_version,
+                "architecture": "",
+                "bitness": "",
+                "wow64": false,
+                "model": identity.model,
+                "mobile": true,
+                "formFactors": identity.form_factors,
+            },
+        }),
+    }
+}
+
+fn screen(profile: &Profile) -> Command {
+    let screen = &profile.screen;
+    Command {
+        method: "Emulation.setDeviceMetricsOverride",
+        params: json!({
+            "width": screen.width,
+            "height": screen.viewport_height,
+            "deviceScaleFactor": screen.device_pixel_ratio,
+            "mobile": true,
+            "screenWidth": screen.width,
+            "screenHeight": screen.height,
+            "screenOrientation": { "type": "portraitPrimary", "angle": 0 },
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::supervisor::tests::phone;
+
+    fn methods(kind: Kind) -> Vec<&'static str> {
+        let version = Version::of("Chrome/156.0.8078.79").unwrap();
+        overrides(&phone(), &version, kind)
+            .into_iter()
+            .map(|command| command.method)
+            .collect()
+    }
+
+    #[test]
+    fn every_kind_that_runs_script_has_the_identity_first() {
+        for kind in [Kind::Page, Kind::Frame, Kind::Worker] {
+            assert_eq!(methods(kind)[0], "Emulation.setUserAgentOverride");
+        }
+        assert!(methods(Kind::of("tab")).is_empty());
+        assert!(methods(Kind::of("browser_ui")).is_empty());
+    }
+
+    #[test]
+    fn only_pages_have_a_screen_and_only_documents_are_touched() {
+        let screen = "Emulation.setDeviceMetricsOverride";
+        let touch = "Emulation.setTouchEmulationEnabled";
+        assert!(methods(Kind::Page).contains(&screen));
+        assert!(!methods(Kind::Frame).contains(&screen));
+        assert!(methods(Kind::Frame).contains(&touch));
+        assert!(!methods(Kind::of("service_worker")).contains(&touch));
+    }
+
+    #[test]
+    fn the_identity_is_complete() {
+        let version = Version::of("Chrome/156.0.8078.79").unwrap();
+        let params = identity(&phone(), &version).params;
+        let agent = params["userAgent"].as_str().unwrap();
+        assert!(agent.contains("Android 10; K") && agent.contains("Chrome/156.0.0.0 Mobile"));
+        assert_eq!(params["acceptLanguage"], "en-US,en");
+        assert_eq!(params["platform"], "Linux armv81");
+        assert_eq!(params["userAgentMetadata"]["mobile"], true);
+        assert_eq!(
+            params["userAgentMetadata"]["fullVersionList"][1]["version"],
+            "156.0.8078.79"
+        );
+    }
+}

@@ -1,0 +1,131 @@
+use tokio_tungstenite::tungstenite::Message;
+
+use super::*;
+use crate::{
+    profile::{Hardware, Identity, Input, Screen},
+    relay::{
+        fake_devtools::{FakeBrowser, attached},
+        meter::Meter,
+    },
+};
+
+/// A phone for tests.
+pub(in crate::relay) fn phone() -> Profile {
+    Profile {
+        name: "default".to_owned(),
+        identity: Identity {
+            android_version: "10".to_owned(),
+            ua_model: "K".to_owned(),
+            platform_version: "14.0.0".to_owned(),
+            model: "SM-G991B".to_owned(),
+            navigator_platform: "Linux armv81".to_owned(),
+            form_factors: vec!["Mobile".to_owned()],
+        },
+        screen: Screen {
+            width: 360,
+            height: 780,
+            viewport_height: 693,
+            device_pixel_ratio: 3.0,
+        },
+        input: Input { touch_points: 5 },
+        hardware: Hardware { concurrency: 8 },
+        languages: vec!["en-US".to_owned(), "en".to_owned()],
+    }
+}
+
+async fn supervised() -> (FakeBrowser, Supervisor, Tasks) {
+    let browser = FakeBrowser::start().await;
+    let tasks = Tasks::default();
+    let supervisor = start(browser.dialer(), Arc::new(phone()), &tasks).await;
+    (browser, supervisor.unwrap(), tasks)
+}
+
+#[tokio::test]
+async fn it_starts_with_the_page_covered_by_both() {
+    let (browser, supervisor, _tasks) = supervised().await;
+    assert_eq!(supervisor.connections(), 2);
+    assert!(*supervisor.gate().borrow());
+    assert_eq!(supervisor.browser().ws_path, "/devtools/browser/guid");
+    assert!(browser.commands("Target.createTarget", 0).await.is_empty());
+    let log = browser.log.lock().clone();
+    let mut connections: Vec<_> = log.iter().map(|(connection, _)| *connection).collect();
+    connections.dedup();
+    connections.sort_unstable();
+    connections.dedup();
+    assert_eq!(connections.len(), 2);
+    for connection in connections {
+        let of_page = log.iter().filter(|(at, _)| *at == connection);
+        let methods: Vec<_> = of_page
+            .filter(|(_, command)| command["sessionId"] == "PAGE")
+            .map(|(_, command)| command["method"].as_str().unwrap())
+            .collect();
+        assert_eq!(methods.first(), Some(&"Target.setAutoAttach"));
+        assert_eq!(methods.last(), Some(&"Runtime.runIfWaitingForDebugger"));
+        assert!(methods.contains(&"Emulation.setDeviceMetricsOverride"));
+    }
+}
+
+#[tokio::test]
+async fn a_new_worker_is_covered_and_a_tab_only_resumed() {
+    let (browser, _supervisor, _tasks) = supervised().await;
+    let before = browser.log.lock().len();
+    browser.say(Message::text(attached("WORKER", "worker").to_string()));
+    browser.say(Message::text(attached("TAB", "tab").to_string()));
+    browser.commands("Runtime.runIfWaitingForDebugger", 6).await;
+    let log = browser.log.lock().split_off(before);
+    let of = |session: &str| -> Vec<_> {
+        let all = log.iter().filter(|(_, c)| c["sessionId"] == session);
+        all.map(|(_, c)| c["method"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(of("TAB").len(), 2);
+    let worker = of("WORKER");
+    assert_eq!(
+        worker
+            .iter()
+            .filter(|m| *m == "Emulation.setUserAgentOverride")
+            .count(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn lost_connections_come_back_and_the_gate_is_closed_between() {
+    let (browser, supervisor, tasks) = supervised().await;
+    let mut gate = supervisor.gate();
+    browser.say(Message::Close(None));
+    gate.wait_for(|open| !open).await.unwrap();
+    gate.wait_for(|open| *open).await.unwrap();
+    browser.commands("Runtime.runIfWaitingForDebugger", 4).await;
+    assert_eq!(tasks.drain(Duration::from_secs(1)).await, Ok(()));
+    assert!(!*supervisor.gate().borrow());
+}
+
+#[tokio::test]
+async fn all_is_asserted_again_once_a_client_has_left() {
+    let (browser, supervisor, _tasks) = supervised().await;
+    let clients = Clients::new(Arc::new(Meter::default()));
+    supervisor.follow(&clients);
+    let method = "Emulation.setDeviceMetricsOverride";
+    assert_eq!(browser.commands(method, 2).await.len(), 2);
+    tokio::task::yield_now().await;
+    let client = clients.enter(1).unwrap();
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(browser.commands(method, 2).await.len(), 2);
+    drop(client);
+    browser.commands(method, 4).await;
+}
+
+#[tokio::test]
+async fn a_browser_that_never_answers_is_waited_for_until_the_stop() {
+    let browser = FakeBrowser::start().await;
+    let dialer = browser.dialer();
+    assert_eq!(browser.tasks.drain(Duration::from_secs(1)).await, Ok(()));
+    let tasks = Tasks::default();
+    let stops = async {
+        sleep(Duration::from_millis(50)).await;
+        tasks.stopping().cancel();
+    };
+    let (ended, ()) = tokio::join!(start(dialer, Arc::new(phone()), &tasks), stops);
+    assert!(matches!(ended, Err(SupervisorError::Stopped)));
+}
