@@ -8,7 +8,7 @@ use tokio::{net::UnixListener, sync::broadcast};
 use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
 use tonic::{Request, Response, Status};
 
-use super::{Config, Control, Node, Parts, Store, follow};
+use super::{Config, Control, Node, Parts, Store, Workspace, follow};
 use crate::{
     runtime::Tasks,
     wire::node::{
@@ -49,6 +49,9 @@ impl Bench {
         let parts = Parts {
             store: Store::open(&dir.path().join("control.db")).unwrap(),
             node: Node::new(socket).unwrap(),
+            keys: (config.keys.iter().cloned())
+                .map(|key| (key, Workspace::standard()))
+                .collect(),
             config,
             idle_timeout: std::time::Duration::from_secs(300),
             profiles: vec!["default".to_owned(), "tablet".to_owned()],

@@ -77,6 +77,15 @@ async fn connection(control: &Control, pause: &mut Duration) -> Result<(), Contr
     }
 }
 
+/// Brings records and node together once: what ended while a node was being stopped is recorded before
+/// the process goes.
+///
+/// # Errors
+/// [`ControlError`] when the node or the database does not answer.
+pub async fn settle(control: &Control) -> Result<(), ControlError> {
+    compare(control).await
+}
+
 /// Brings records and node together: folds what the node knows, ends what it has lost, and tears
 /// down what runs although its record says that it has ended.
 async fn compare(control: &Control) -> Result<(), ControlError> {

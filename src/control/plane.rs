@@ -30,7 +30,7 @@ pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) idle_timeout: Duration,
     pub(super) profiles: Vec<String>,
-    /// Configured keys: valid for as long as they are configured, stored nowhere.
+    /// Keys that are stored nowhere.
     configured: HashMap<KeyHash, Workspace>,
     pub(super) counts: Counts,
     tasks: Tasks,
@@ -49,14 +49,16 @@ pub struct Parts {
     pub idle_timeout: Duration,
     /// Device profiles that may be ordered.
     pub profiles: Vec<String>,
+    /// Keys that are valid for as long as this process lives, stored nowhere.
+    pub keys: Vec<(ApiKey, Workspace)>,
 }
 
 impl Control {
     /// Builds the control plane; [`super::follow`] keeps its records true.
     #[must_use]
     pub fn new(parts: Parts, tasks: &Tasks) -> Self {
-        let owned = |key: &ApiKey| (key.hash(), Workspace::standard());
-        let configured = parts.config.keys.iter().map(owned).collect();
+        let hashed = |(key, workspace): (ApiKey, Workspace)| (key.hash(), workspace);
+        let configured = parts.keys.into_iter().map(hashed).collect();
         let inner = Inner {
             store: parts.store,
             node: parts.node,

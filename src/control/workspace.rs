@@ -18,6 +18,12 @@ impl Workspace {
         Self("default".to_owned())
     }
 
+    /// Owner of the sessions with which a start checks itself: nobody's limits, nobody's list.
+    #[must_use]
+    pub fn of_the_self_check() -> Self {
+        Self("self-check".to_owned())
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

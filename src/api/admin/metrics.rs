@@ -23,6 +23,11 @@ struct Phase {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Address {
     ip: String,
 }
@@ -36,6 +41,7 @@ struct NodeGauges {
     sessions_max: Number,
     address_usable: Family<Address, Number>,
     address_sessions: Family<Address, Number>,
+    egress_refused: Family<Refused, Number>,
     memory_available: Number,
     memory_total: Number,
 }
@@ -95,6 +101,11 @@ impl NodeGauges {
             self.address_sessions.clone(),
         );
         registry.register(
+            "egress_refused",
+            "Requests of pages that the egress policy refused since the relay started",
+            self.egress_refused.clone(),
+        );
+        registry.register(
             "memory_available_bytes",
             "Memory of the host that is free or can be freed",
             self.memory_available.clone(),
@@ -127,6 +138,11 @@ impl NodeGauges {
         self.sessions_max.set(node.max_sessions.into());
         self.memory_available.set(node.memory_available_bytes);
         self.memory_total.set(node.memory_total_bytes);
+        for (reason, count) in &node.egress_refused {
+            let reason = reason.clone();
+            let refused = self.egress_refused.get_or_create(&Refused { reason });
+            refused.set(*count);
+        }
         for address in &node.egress_addresses {
             let label = Address {
                 ip: address.ip.clone(),

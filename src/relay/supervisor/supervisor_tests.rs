@@ -104,7 +104,7 @@ async fn lost_connections_come_back_and_the_gate_is_closed_between() {
 #[tokio::test]
 async fn all_is_asserted_again_once_a_client_has_left() {
     let (browser, supervisor, _tasks) = supervised().await;
-    let clients = Clients::new(Arc::new(Meter::default()));
+    let clients = Clients::new(Arc::new(Meter::detached()));
     supervisor.follow(&clients);
     let method = "Emulation.setDeviceMetricsOverride";
     assert_eq!(browser.commands(method, 2).await.len(), 2);
