@@ -1,5 +1,7 @@
 //! Started browsers: one container, one namespace, one relay attachment each.
 
+pub mod substrate;
+
 use std::time::Duration;
 
 use serde::Deserialize;

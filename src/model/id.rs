@@ -107,6 +107,12 @@ macro_rules! uuid_id {
             pub fn random() -> Self {
                 Self(fresh())
             }
+
+            /// The id as a number, for fixed-size records.
+            #[must_use]
+            pub const fn as_u128(self) -> u128 {
+                self.0.as_u128()
+            }
         }
 
         impl FromStr for $name {

@@ -1,5 +1,7 @@
 //! The host as one thing: admission, status, what it answers to a control plane.
 
+pub mod reconcile;
+
 use serde::Deserialize;
 
 /// `[node]` of the configuration.

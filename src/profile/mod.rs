@@ -4,7 +4,11 @@
 //! ([`crate::instance`]) and the supervisor's overrides ([`crate::relay`]) both follow from it.
 //! Nothing here knows Docker or CDP.
 
+mod catalogue;
+
 use serde::{Deserialize, Serialize};
+
+pub use catalogue::{InvalidProfile, named, names, parse};
 
 /// One device, complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,11 +13,14 @@
 
 pub mod client;
 mod dialer;
+pub mod egress;
 #[cfg(test)]
 mod fake_devtools;
 pub mod gateway;
 pub mod handover;
+pub mod launch;
 pub mod meter;
+pub mod server;
 pub mod supervisor;
 mod view;
 

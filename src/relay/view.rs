@@ -108,6 +108,12 @@ impl Clients {
         })
     }
 
+    /// The number of attached clients now.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        *self.open.borrow()
+    }
+
     /// The number of attached clients, as it changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u32> {

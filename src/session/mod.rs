@@ -1,8 +1,17 @@
 //! Customers' holds on instances.
 
+mod error;
+mod hub;
+pub mod machine;
+mod snapshot;
+
 use std::time::Duration;
 
 use serde::Deserialize;
+
+pub use error::Denied;
+pub use hub::Hub;
+pub use snapshot::{Event, Item, Snapshot, What};
 
 /// `[session]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

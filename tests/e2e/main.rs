@@ -1,3 +1,25 @@
-//! End to end, against real Docker and real Chromium.
+//! End to end, against real Docker, real Chromium and real clients.
+//!
+//! Every test starts the real binary with directories, ports and a network of its own, and every
+//! test is a leak test: see [`harness`].
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a failing helper is a failing test, and nothing here is anybody's interface"
+)]
 
-fn main() {}
+mod harness;
+
+mod clients;
+mod contract;
+mod egress;
+mod endings;
+mod flow;
+mod load;
+mod meter;
+mod orders;
+mod quiet;
+mod restart;
+mod starting;

@@ -113,6 +113,7 @@ pub(super) fn inventory(answer: pb::ListResponse) -> Result<Inventory, RelayErro
             .into_iter()
             .map(ended)
             .collect::<Result<_, _>>()?,
+        refused: answer.egress_refused.into_iter().collect(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What agent and relay tell each other, in the model's words.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
 
@@ -58,7 +58,7 @@ pub struct Bind {
     pub idle_timeout: Duration,
     /// What CDP clients must present.
     pub token: Option<SecretString>,
-    /// Opaque to the relay, given back by [`RelayClient::list`].
+    /// Opaque to the relay, given back by [`super::RelayClient::list`].
     pub record: Vec<u8>,
 }
 
@@ -95,6 +95,8 @@ pub struct Inventory {
     pub held: Vec<Held>,
     /// Endings that may not be acknowledged yet.
     pub ended: Vec<Ended>,
+    /// Requests that the egress policy refused since the relay started, by reason.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// News from the relay.

@@ -1,0 +1,48 @@
+# `make` or `make help` says what there is.
+
+SHELL := /bin/bash
+STATE_DIR ?= .run/state
+# Counters and sockets want memory: /run where it is a tmpfs, else /dev/shm.
+RUNTIME_DIR ?= $(shell [ "$$(stat -f -c %T /run)" = tmpfs ] && echo /run/chaser || echo /dev/shm/chaser)
+# Further words for `chaser up`: make run ARGS="--api-listen 0.0.0.0:7700"
+ARGS ?=
+# What the end-to-end tests do without Docker: `require` fails, anything else skips and says so.
+export CHASER_E2E ?= require
+
+CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
+
+.PHONY: help setup image build run lint test clean-state
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: ## Debian packages, Docker running, the relay's user, the Chromium image (root)
+	@echo "chaser: set-up"
+	@images/setup
+	@images/chromium/build
+
+image: ## the Chromium image; FORCE=1 rebuilds it with today's Chromium
+	@images/chromium/build $(if $(FORCE),--force)
+
+build: ## the release binary, target/release/chaser
+	@echo "chaser: release binary (the first build takes minutes)"
+	cargo build --release --locked
+
+run: setup build ## set-up, build, and `chaser up` in the foreground (ctrl-C ends it cleanly)
+	@mkdir -p $(STATE_DIR)
+	@exec target/release/chaser up --state-dir $(STATE_DIR) --runtime-dir $(RUNTIME_DIR) $(ARGS)
+
+lint: ## format and clippy
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+test: setup tests/clients/node_modules lint ## everything, on real Docker and real Chromium
+	$(CARGO_TEST) --locked
+
+tests/clients/node_modules: tests/clients/package-lock.json
+	@echo "chaser: npm packages of the test clients"
+	@cd tests/clients && npm ci --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+clean-state: ## forget this checkout's sessions and keys (while nothing runs)
+	rm -rf $(STATE_DIR)

@@ -1,0 +1,157 @@
+//! `/metrics`: counters of the control plane, gauges read from the node at each scrape.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{family::Family, gauge::Gauge, info::Info},
+    registry::Registry,
+};
+
+use crate::{control::Counts, wire::node as pb};
+
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Number = Gauge<u64, AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    phase: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Address {
+    ip: String,
+}
+
+/// What the node said last.
+#[derive(Debug, Clone, Default)]
+struct NodeGauges {
+    up: Number,
+    ready: Number,
+    sessions: Family<Phase, Number>,
+    sessions_max: Number,
+    address_usable: Family<Address, Number>,
+    address_sessions: Family<Address, Number>,
+    egress_refused: Family<Refused, Number>,
+    memory_available: Number,
+    memory_total: Number,
+}
+
+/// The registry and its gauges.
+#[derive(Debug, Clone)]
+pub(super) struct Metrics {
+    registry: Arc<Registry>,
+    node: NodeGauges,
+}
+
+impl Metrics {
+    pub(super) fn new(counts: &Counts) -> Self {
+        let mut registry = Registry::with_prefix("chaser");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "This program", build);
+        counts.register(&mut registry);
+        let node = NodeGauges::default();
+        node.register(registry.sub_registry_with_prefix("node"));
+        Self {
+            registry: Arc::new(registry),
+            node,
+        }
+    }
+
+    /// The text, with the gauges of a node that answered.
+    pub(super) fn render(&self, node: Option<&pb::GetNodeResponse>) -> Result<String, fmt::Error> {
+        self.node.set(node);
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl NodeGauges {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("up", "Whether the node answers", self.up.clone());
+        registry.register("ready", "Whether the node takes orders", self.ready.clone());
+        registry.register(
+            "sessions",
+            "Sessions and instances by phase",
+            self.sessions.clone(),
+        );
+        registry.register(
+            "sessions_max",
+            "Sessions that fit",
+            self.sessions_max.clone(),
+        );
+        registry.register(
+            "egress_address_usable",
+            "Whether an egress address can be bound",
+            self.address_usable.clone(),
+        );
+        registry.register(
+            "egress_address_sessions",
+            "Sessions that leave from an egress address",
+            self.address_sessions.clone(),
+        );
+        registry.register(
+            "egress_refused",
+            "Requests of pages that the egress policy refused since the relay started",
+            self.egress_refused.clone(),
+        );
+        registry.register(
+            "memory_available_bytes",
+            "Memory of the host that is free or can be freed",
+            self.memory_available.clone(),
+        );
+        registry.register(
+            "memory_total_bytes",
+            "Memory of the host",
+            self.memory_total.clone(),
+        );
+    }
+
+    fn set(&self, node: Option<&pb::GetNodeResponse>) {
+        self.up.set(node.is_some().into());
+        let Some(node) = node else {
+            self.ready.set(0);
+            return;
+        };
+        self.ready
+            .set((node.state() == pb::NodeState::Ready).into());
+        for (phase, count) in [
+            ("creating", node.creating),
+            ("ready", node.ready),
+            ("closing", node.closing),
+            ("destroying", node.destroying),
+        ] {
+            self.sessions
+                .get_or_create(&Phase { phase })
+                .set(count.into());
+        }
+        self.sessions_max.set(node.max_sessions.into());
+        self.memory_available.set(node.memory_available_bytes);
+        self.memory_total.set(node.memory_total_bytes);
+        for (reason, count) in &node.egress_refused {
+            let reason = reason.clone();
+            let refused = self.egress_refused.get_or_create(&Refused { reason });
+            refused.set(*count);
+        }
+        for address in &node.egress_addresses {
+            let label = Address {
+                ip: address.ip.clone(),
+            };
+            let usable = self.address_usable.get_or_create(&label);
+            usable.set(address.usable.into());
+            drop(usable);
+            let sessions = self.address_sessions.get_or_create(&label);
+            sessions.set(address.sessions.into());
+        }
+    }
+}

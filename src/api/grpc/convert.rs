@@ -1,0 +1,171 @@
+//! From the model's words to the wire's.
+
+use time::OffsetDateTime;
+
+use crate::{
+    model::{Blame, EndReason, Failure, Phase, SessionSpec, Substrate, Traffic},
+    node::{NodeState, Placement, Status},
+    session::{Event, Item, Snapshot, What},
+    wire::node as pb,
+};
+
+fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: at.unix_timestamp(),
+        nanos: i32::try_from(at.nanosecond()).unwrap_or(0),
+    }
+}
+
+fn duration(of: std::time::Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(of).ok()
+}
+
+const fn phase(phase: Phase) -> pb::Phase {
+    match phase {
+        Phase::Creating => pb::Phase::Creating,
+        Phase::Ready => pb::Phase::Ready,
+        Phase::Closing => pb::Phase::Closing,
+        Phase::Ended => pb::Phase::Ended,
+    }
+}
+
+const fn end_reason(reason: EndReason) -> pb::EndReason {
+    match reason {
+        EndReason::ClientDelete => pb::EndReason::ClientDelete,
+        EndReason::TtlExpired => pb::EndReason::TtlExpired,
+        EndReason::IdleExpired => pb::EndReason::IdleExpired,
+        EndReason::AbandonedOrphan => pb::EndReason::AbandonedOrphan,
+        EndReason::SubstrateDown => pb::EndReason::SubstrateDown,
+        EndReason::Error => pb::EndReason::Error,
+    }
+}
+
+fn failure(failure: Failure) -> pb::Failure {
+    let blame = match failure.blame {
+        Blame::Client => pb::Blame::Client,
+        Blame::Upstream => pb::Blame::Upstream,
+        Blame::Substrate => pb::Blame::Substrate,
+        Blame::Host => pb::Blame::Host,
+        Blame::Agent => pb::Blame::Agent,
+    };
+    pb::Failure {
+        code: failure.code,
+        message: failure.message,
+        blame: blame.into(),
+    }
+}
+
+const fn traffic(traffic: Traffic) -> pb::Traffic {
+    pb::Traffic {
+        up: traffic.up,
+        down: traffic.down,
+        cdp_up: traffic.cdp_up,
+        cdp_down: traffic.cdp_down,
+    }
+}
+
+/// The order, without the token: whoever may read a session need not be able to enter it.
+fn spec(spec: SessionSpec) -> pb::SessionSpec {
+    let substrate = match spec.substrate {
+        Substrate::Chromium => pb::Substrate::Chromium,
+    };
+    pb::SessionSpec {
+        substrate: substrate.into(),
+        profile: spec.profile,
+        ttl: duration(spec.ttl),
+        idle_timeout: duration(spec.idle_timeout),
+        labels: spec.labels.into_iter().collect(),
+        cdp_token: String::new(),
+    }
+}
+
+/// A session as it is.
+pub(super) fn session(of: Snapshot) -> pb::Session {
+    pb::Session {
+        id: of.id.into(),
+        phase: phase(of.phase).into(),
+        spec: Some(spec(of.spec)),
+        device: of.device.unwrap_or_default(),
+        browser_version: of.browser_version.unwrap_or_default(),
+        egress_ip: of.egress_ip.map_or_else(String::new, |ip| ip.to_string()),
+        egress_region: String::new(),
+        traffic: Some(traffic(of.traffic)),
+        created_at: Some(timestamp(of.created_at)),
+        ready_at: of.ready_at.map(timestamp),
+        expires_at: Some(timestamp(of.expires_at)),
+        ended_at: of.ended_at.map(timestamp),
+        end_reason: of.end_reason.map_or(pb::EndReason::Unspecified, end_reason).into(),
+        failure: of.failure.map(failure),
+        billable: of.billable,
+    }
+}
+
+/// One item of a watch.
+pub(super) fn item(item: Item) -> pb::WatchResponse {
+    use pb::{event, watch_response};
+    let item = match item {
+        Item::Gap { oldest_seq } => watch_response::Item::Gap(pb::Gap { oldest_seq }),
+        Item::Event(Event { seq, at, what }) => watch_response::Item::Event(pb::Event {
+            seq,
+            at: Some(timestamp(at)),
+            what: Some(match what {
+                What::Session(snapshot) => event::What::Session(session(*snapshot)),
+                What::SubstrateDown { cause, sessions } => {
+                    event::What::SubstrateDown(pb::SubstrateDown {
+                        cause,
+                        session_ids: sessions.into_iter().map(String::from).collect(),
+                    })
+                }
+            }),
+        }),
+    };
+    pb::WatchResponse { item: Some(item) }
+}
+
+/// Where a session lives.
+pub(super) fn placement(of: Placement) -> pb::InspectSessionResponse {
+    pb::InspectSessionResponse {
+        session_id: of.session.into(),
+        instance_id: of.instance.map_or_else(String::new, |id| id.to_string()),
+        container_name: of.container_name.unwrap_or_default(),
+        container_id: of.container_id.unwrap_or_default(),
+        container_pid: of.container_pid.unwrap_or_default(),
+        route: of.route,
+        relay_pid: of.relay_pid,
+        relay_id: of.relay_id,
+    }
+}
+
+/// The node itself.
+pub(super) fn status(of: Status) -> pb::GetNodeResponse {
+    let (state, state_reason) = match of.state {
+        NodeState::Starting => (pb::NodeState::Starting, String::new()),
+        NodeState::Ready => (pb::NodeState::Ready, String::new()),
+        NodeState::NotReady(why) => (pb::NodeState::NotReady, why),
+    };
+    let addresses = of.addresses.into_iter().map(|address| pb::EgressAddress {
+        ip: address.ip.to_string(),
+        usable: address.usable,
+        sessions: address.sessions,
+        cooling_until: address.cooling_until.map(timestamp),
+    });
+    pb::GetNodeResponse {
+        node_id: of.node_id.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state: state.into(),
+        state_reason,
+        max_sessions: of.max_sessions,
+        creating: of.creating,
+        ready: of.ready,
+        closing: of.closing,
+        destroying: of.destroying,
+        egress_addresses: addresses.collect(),
+        relay_pid: of.relay_pid,
+        relay_id: of.relay_id,
+        image: of.image,
+        cdp_address: of.cdp_address,
+        memory_available_bytes: of.memory_available,
+        memory_total_bytes: of.memory_total,
+        egress_refused: of.egress_refused.into_iter().collect(),
+    }
+}

@@ -1,0 +1,102 @@
+//! The node's gRPC: `chaser.node.v1`, `grpc.health.v1` and reflection, over `R/node.sock` and, where
+//! configured, TCP. Requests become validated values here; decisions are [`crate::node`]'s.
+
+mod convert;
+mod listen;
+mod service;
+mod validate;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tracing::warn;
+
+pub use listen::{BindFailed, bind_unix};
+
+use self::service::Service;
+use crate::{
+    node::Node,
+    runtime::Tasks,
+    wire::{DESCRIPTORS, node::node_service_server::NodeServiceServer},
+};
+
+/// The largest request, bytes: orders are small.
+const MAX_REQUEST: usize = 256 << 10;
+/// Calls under way on one connection.
+const CALLS: usize = 256;
+/// A connection that says nothing is asked after this long whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The sockets of one node, bound early and served later.
+#[derive(Debug)]
+pub struct Listeners {
+    unix: tokio::net::UnixListener,
+    tcp: Option<tokio::net::TcpListener>,
+}
+
+impl Listeners {
+    /// Binds `R/node.sock` and, where configured, the TCP address.
+    ///
+    /// # Errors
+    /// [`BindFailed`] names the address and what holds it.
+    pub async fn bind(unix: PathBuf, tcp: Option<SocketAddr>) -> Result<Self, BindFailed> {
+        let tcp = match tcp {
+            Some(address) => Some(listen::bind_tcp(address).await?),
+            None => None,
+        };
+        Ok(Self {
+            unix: bind_unix(&unix).await?,
+            tcp,
+        })
+    }
+}
+
+/// Serves `node` until the tasks are asked to stop.
+///
+/// # Errors
+/// When the schema that was compiled in cannot be reflected.
+pub async fn serve(
+    listeners: Listeners,
+    node: Node,
+    tasks: &Tasks,
+) -> Result<(), tonic_reflection::server::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health
+        .set_serving::<NodeServiceServer<Service>>()
+        .await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let service = NodeServiceServer::new(Service::new(node, tasks.stopping()))
+        .max_decoding_message_size(MAX_REQUEST);
+    let router = Server::builder()
+        .concurrency_limit_per_connection(CALLS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(service);
+    if let Some(tcp) = listeners.tcp {
+        let router = router.clone();
+        tasks.spawn("grpc-tcp", |stop| async move {
+            let incoming = TcpListenerStream::new(tcp);
+            let done = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
+            if let Err(error) = done.await {
+                warn!(%error, "gRPC over TCP ended");
+            }
+        });
+    }
+    tasks.spawn("grpc", |stop| async move {
+        let incoming = UnixListenerStream::new(listeners.unix);
+        let done = router.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        if let Err(error) = done.await {
+            warn!(%error, "gRPC over the unix socket ended");
+        }
+        health
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
+    });
+    Ok(())
+}

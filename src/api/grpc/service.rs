@@ -1,0 +1,112 @@
+//! The calls of `chaser.node.v1`: validate, ask the node, convert.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{convert, validate};
+use crate::{
+    api::codes,
+    model::{Classify, Phase},
+    node::{Node, NodeError},
+    wire::node::{self as pb, node_service_server::NodeService},
+};
+
+/// One node behind gRPC.
+#[derive(Debug)]
+pub(super) struct Service {
+    node: Node,
+    stop: CancellationToken,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Service {
+    pub(super) const fn new(node: Node, stop: CancellationToken) -> Self {
+        Self { node, stop }
+    }
+}
+
+impl From<NodeError> for Status {
+    fn from(error: NodeError) -> Self {
+        let code = match &error {
+            // gRPC has a word of its own for this conflict.
+            NodeError::OtherSpec { .. } => tonic::Code::AlreadyExists,
+            _ => codes(error.class()).grpc,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+#[tonic::async_trait]
+impl NodeService for Service {
+    async fn provision(&self, request: Request<pb::ProvisionRequest>) -> Answer<pb::ProvisionResponse> {
+        let order = request.into_inner();
+        let id = validate::session_id(&order.session_id)?;
+        let spec = validate::spec(order.spec, self.node.idle_default())?;
+        let mut session = self.node.provision(id, spec).await?;
+        if order.wait {
+            // A driver that is gone has published its last word before.
+            let _gone = session
+                .wait_for(|session| session.phase != Phase::Creating && session.phase != Phase::Closing)
+                .await;
+        }
+        let session = session.borrow().clone();
+        Ok(Response::new(pb::ProvisionResponse {
+            session: Some(convert::session(session)),
+        }))
+    }
+
+    async fn teardown(&self, request: Request<pb::TeardownRequest>) -> Answer<pb::TeardownResponse> {
+        let teardown = request.into_inner();
+        let id = validate::session_id(&teardown.session_id)?;
+        let reason = validate::end_reason(teardown.reason)?;
+        let (session, won) = self.node.teardown(&id, reason).await?;
+        Ok(Response::new(pb::TeardownResponse {
+            session: Some(convert::session(session)),
+            won,
+        }))
+    }
+
+    async fn get_session(&self, request: Request<pb::GetSessionRequest>) -> Answer<pb::GetSessionResponse> {
+        let id = validate::session_id(&request.into_inner().session_id)?;
+        let session = self.node.get(&id).await?;
+        Ok(Response::new(pb::GetSessionResponse {
+            session: Some(convert::session(session)),
+        }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<pb::ListSessionsRequest>,
+    ) -> Answer<pb::ListSessionsResponse> {
+        let sessions = self.node.list(request.into_inner().live_only).await?;
+        Ok(Response::new(pb::ListSessionsResponse {
+            sessions: sessions.into_iter().map(convert::session).collect(),
+        }))
+    }
+
+    async fn inspect_session(
+        &self,
+        request: Request<pb::InspectSessionRequest>,
+    ) -> Answer<pb::InspectSessionResponse> {
+        let id = validate::session_id(&request.into_inner().session_id)?;
+        Ok(Response::new(convert::placement(self.node.inspect(&id).await?)))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Answer<Self::WatchStream> {
+        let items = self.node.hub().watch(request.into_inner().after_seq);
+        let items = items
+            .map(|item| Ok(convert::item(item)))
+            .take_until(self.stop.clone().cancelled_owned());
+        Ok(Response::new(Box::pin(items)))
+    }
+
+    async fn get_node(&self, _: Request<pb::GetNodeRequest>) -> Answer<pb::GetNodeResponse> {
+        Ok(Response::new(convert::status(self.node.status().await)))
+    }
+}

@@ -1,0 +1,143 @@
+//! The public session API: HTTP in, [`Control`] behind, JSON out. Nothing is decided here.
+//!
+//! | call | answer |
+//! |---|---|
+//! | `POST /v1/sessions` | 201 with the session, at once |
+//! | `GET /v1/sessions` | a page, newest first |
+//! | `GET /v1/sessions/{id}` | 200, bytes live |
+//! | `DELETE /v1/sessions/{id}` | 204 when this call ended it, else 409 |
+//!
+//! Every other answer is a refusal in the documented shape, for paths and methods that do not exist
+//! too.
+
+mod error;
+mod request;
+mod view;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    http::{StatusCode, Uri},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+pub use view::Display;
+
+use super::http;
+use crate::{
+    control::{Control, ControlError},
+    model::SessionId,
+    runtime::Tasks,
+};
+use error::Refusal;
+
+/// What every handler needs.
+#[derive(Debug, Clone)]
+struct Rest {
+    control: Control,
+    display: Display,
+}
+
+/// Serves the API until the tasks are asked to stop.
+pub fn serve(listener: TcpListener, control: Control, display: Display, tasks: &Tasks) {
+    http::serve("rest", listener, router(Rest { control, display }), tasks);
+}
+
+fn router(rest: Rest) -> Router {
+    Router::new()
+        .route("/v1/sessions", get(list).post(create))
+        .route("/v1/sessions/{id}", get(show).delete(delete))
+        .method_not_allowed_fallback(|| async {
+            let message = "this path does not know this method; see the `Allow` header";
+            Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                message,
+            )
+        })
+        .fallback(|uri: Uri| async move {
+            let message = format!("there is nothing at `{}`", uri.path());
+            Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
+        })
+        .with_state(rest)
+}
+
+impl Rest {
+    /// Counts what is refused, whoever refused it.
+    fn answer(&self, outcome: Result<Response, Refusal>) -> Response {
+        outcome.unwrap_or_else(|refusal| {
+            self.control.counts().refused_as(refusal.code());
+            refusal.into_response()
+        })
+    }
+}
+
+async fn create(State(rest): State<Rest>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let outcome = async {
+        let workspace = request::workspace(&rest, &parts).await?;
+        let order = request::order(&rest, body).await?;
+        let record = rest.control.create(workspace, order).await?;
+        let view = rest.display.session(record);
+        Ok((StatusCode::CREATED, Json(view)).into_response())
+    };
+    rest.answer(outcome.await)
+}
+
+async fn list(
+    State(rest): State<Rest>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let (parts, _body) = request.into_parts();
+    let outcome = async {
+        let workspace = request::workspace(&rest, &parts).await?;
+        let Query(query) = query.map_err(|bad| Refusal::invalid(bad.body_text()))?;
+        let (limit, cursor) = request::page(query)?;
+        let page = rest.control.list(&workspace, limit, cursor).await?;
+        let next = page.next.map(|cursor| cursor.to_string());
+        let shown = page.records.into_iter();
+        let data: Vec<_> = shown.map(|record| rest.display.session(record)).collect();
+        Ok(Json(json!({
+            "object": "list",
+            "data": data,
+            "has_more": next.is_some(),
+            "next_cursor": next,
+        }))
+        .into_response())
+    };
+    rest.answer(outcome.await)
+}
+
+async fn show(State(rest): State<Rest>, Path(id): Path<String>, request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    let outcome = async {
+        let workspace = request::workspace(&rest, &parts).await?;
+        let record = rest.control.get(&workspace, &session(&id)?).await?;
+        Ok(Json(rest.display.session(record)).into_response())
+    };
+    rest.answer(outcome.await)
+}
+
+async fn delete(State(rest): State<Rest>, Path(id): Path<String>, request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    let outcome = async {
+        let workspace = request::workspace(&rest, &parts).await?;
+        rest.control.delete(&workspace, &session(&id)?).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    rest.answer(outcome.await)
+}
+
+/// Text that is no id names no session either.
+fn session(id: &str) -> Result<SessionId, Refusal> {
+    id.parse()
+        .map_err(|_invalid| ControlError::SessionNotFound.into())
+}
+
+#[cfg(test)]
+#[path = "rest_tests.rs"]
+mod tests;

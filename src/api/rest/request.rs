@@ -1,0 +1,148 @@
+//! What clients send, read strictly: every refusal names the field and what is allowed.
+
+use axum::{
+    body::Body,
+    http::{StatusCode, header, request::Parts},
+};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+
+use super::{Rest, error::Refusal};
+use crate::control::{Cursor, Order, Workspace};
+
+/// No request of this API is longer.
+const BODY_MAX: usize = 64 << 10;
+/// Who sends more than this does not want an answer.
+const BODY_ENOUGH: usize = 16 << 20;
+const LIMIT_DEFAULT: u32 = 20;
+const LIMIT_MAX: u32 = 100;
+
+/// The workspace whose key came with the request.
+pub(super) async fn workspace(rest: &Rest, parts: &Parts) -> Result<Workspace, Refusal> {
+    let key = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map_or("", |(_, key)| key.trim());
+    Ok(rest.control.workspace(key).await?)
+}
+
+/// The body of a creation; an empty one orders the defaults.
+pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
+    let bytes = read(body).await?;
+    let fields: Map<String, Value> = if bytes.iter().all(u8::is_ascii_whitespace) {
+        Map::new()
+    } else {
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::invalid(format!("the body must be a JSON object: {error}")))?
+    };
+    let (mut ttl, mut profile) = (None, None);
+    for (name, value) in fields {
+        match (name.as_str(), value) {
+            ("ttl_seconds" | "profile", Value::Null) => {}
+            ("ttl_seconds", value) => {
+                let invalid = || rest.control.invalid_ttl(&value.to_string());
+                ttl = Some(value.as_u64().ok_or_else(invalid)?);
+            }
+            ("profile", Value::String(name)) => profile = Some(name),
+            ("profile", value) => {
+                let message = format!("`profile` is {value}, but must be a string");
+                return Err(Refusal::invalid(message));
+            }
+            _ => {
+                let message = format!("unknown field `{name}`; allowed: ttl_seconds, profile");
+                return Err(Refusal::invalid(message));
+            }
+        }
+    }
+    Ok(rest.control.order(ttl, profile)?)
+}
+
+/// The body, whole. One that is too long is read on for a while and thrown away: a client that is still
+/// writing when the connection closes would never see the refusal.
+async fn read(mut body: Body) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Refusal::invalid("the body did not arrive whole"));
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= BODY_MAX {
+            bytes.extend_from_slice(&data);
+        } else if length > BODY_ENOUGH {
+            break;
+        }
+    }
+    if length <= BODY_MAX {
+        return Ok(bytes);
+    }
+    let message = format!("the body may have at most {BODY_MAX} bytes");
+    Err(Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "invalid_request",
+        message,
+    ))
+}
+
+/// `limit` and `cursor` of a listing.
+pub(super) fn page(query: Vec<(String, String)>) -> Result<(u32, Option<Cursor>), Refusal> {
+    let (mut limit, mut cursor) = (LIMIT_DEFAULT, None);
+    for (name, value) in query {
+        match name.as_str() {
+            "limit" => {
+                limit = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+                    .ok_or_else(|| {
+                        Refusal::invalid(format!(
+                            "`limit` must be a whole number from 1 to {LIMIT_MAX}"
+                        ))
+                    })?;
+            }
+            // What a client that has no cursor yet may send.
+            "cursor" if value.is_empty() => {}
+            "cursor" => {
+                let parsed = value.parse();
+                cursor = Some(parsed.map_err(|error| Refusal::invalid(format!("{error}")))?);
+            }
+            _ => {
+                let message = format!("unknown parameter `{name}`; allowed: limit, cursor");
+                return Err(Refusal::invalid(message));
+            }
+        }
+    }
+    Ok((limit, cursor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(pairs: &[(&str, &str)]) -> Result<(u32, Option<Cursor>), String> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        page(pairs.iter().map(own).collect()).map_err(|refusal| format!("{refusal:?}"))
+    }
+
+    #[test]
+    fn a_listing_is_bounded_and_unknown_parameters_are_named() {
+        assert_eq!(query(&[]), Ok((20, None)));
+        assert_eq!(query(&[("limit", "100"), ("cursor", "")]), Ok((100, None)));
+        for (pair, named) in [
+            (("limit", "0"), "`limit`"),
+            (("limit", "101"), "1 to 100"),
+            (("limit", "abc"), "`limit`"),
+            (("cursor", "zzz"), "`cursor`"),
+            (("status", "ready"), "unknown parameter `status`"),
+        ] {
+            let refusal = query(&[pair]).unwrap_err();
+            assert!(refusal.contains(named), "{refusal}");
+        }
+    }
+}

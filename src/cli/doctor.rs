@@ -1,0 +1,109 @@
+//! `chaser doctor`: can this host run sessions, and if not, what would mend it.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+
+use crate::{
+    daemon::config::Config,
+    host::{self, Outcome, Probe, Subject},
+    instance::substrate::chromium,
+    profile,
+};
+
+/// The profile that the trial's browser gets.
+const PROFILE: &str = "default";
+
+/// Flags of `chaser doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Examines this host as `config` would use it. Exit code 1 when something failed; warnings are 0.
+///
+/// # Errors
+/// When nothing can be printed.
+pub async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    let subject = subject(config)?;
+    let mut out = io::stdout();
+    let mut printed = Ok(());
+    let probes = host::examine(&subject, |probe| {
+        if !args.json && printed.is_ok() {
+            printed = out
+                .write_all(line(probe).as_bytes())
+                .and_then(|()| out.flush());
+        }
+    })
+    .await;
+    printed?;
+    let verdict = host::verdict(&probes);
+    if args.json {
+        let report = serde_json::json!({ "outcome": verdict, "probes": probes });
+        writeln!(out, "{report:#}")?;
+    }
+    Ok(match verdict {
+        Outcome::Ok | Outcome::Warning => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::FAILURE,
+    })
+}
+
+fn subject(config: &Config) -> anyhow::Result<Subject> {
+    let profile = profile::named(PROFILE).context("the default profile is not built in")?;
+    Ok(Subject {
+        docker: config.node.docker.clone(),
+        runtime_dir: config.runtime_dir.clone(),
+        state_dir: config.state_dir.clone(),
+        relay_user: config.cdp.user.clone(),
+        listen: vec![
+            ("api", config.api.listen),
+            ("cdp", config.cdp.listen),
+            ("admin", config.admin.listen),
+        ],
+        egress: config.egress.addresses.clone(),
+        trial: chromium::container(&config.instance.image, &profile, &config.instance),
+        devtools: chromium::DEVTOOLS,
+    })
+}
+
+fn line(probe: &Probe) -> String {
+    let Probe {
+        name,
+        outcome,
+        found,
+        mend,
+    } = probe;
+    let outcome = match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Warning => "warning",
+        Outcome::Failed => "failed",
+    };
+    let mend = mend
+        .as_ref()
+        .map_or_else(String::new, |mend| format!("{:24}mend: {mend}\n", ""));
+    format!("{outcome:<9}{name:<15}{found}\n{mend}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_was_found_and_how_to_mend_it() {
+        let mut probe = Probe {
+            name: "root",
+            outcome: Outcome::Ok,
+            found: "running as root".to_owned(),
+            mend: None,
+        };
+        assert_eq!(line(&probe), "ok       root           running as root\n");
+        probe.outcome = Outcome::Failed;
+        probe.mend = Some("run as root".to_owned());
+        assert!(line(&probe).ends_with("                        mend: run as root\n"));
+    }
+}

@@ -1,0 +1,204 @@
+//! `chaser node …`: this host's node, over its own gRPC socket.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use super::{
+    fail::{FAILED, INTERNAL, UNAVAILABLE, fail},
+    output,
+    table::{Align, Table},
+};
+use crate::{
+    daemon::config::node_socket,
+    wire::node::{self as pb, node_service_client::NodeServiceClient},
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// What the node is doing
+    Status(Common),
+    /// Where a session lives: instance, container, pid, route, relay
+    Inspect {
+        /// Session id
+        session: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// Runtime directory of the node
+    #[arg(long, env = "CHASER_RUNTIME_DIR", value_name = "DIR", default_value = "/run/chaser")]
+    runtime_dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Status(common) => status(&common).await?,
+        Command::Inspect { session, common } => inspect(session, &common).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn connect(common: &Common) -> anyhow::Result<NodeServiceClient<Channel>> {
+    let socket = node_socket(&common.runtime_dir);
+    let path = socket.clone();
+    let channel = Endpoint::try_from("http://node.invalid")?
+        .connect_with_connector(tower::service_fn(move |_: Uri| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        }))
+        .await
+        .map_err(|_error| {
+            fail(
+                UNAVAILABLE,
+                format!(
+                    "no node answers on {}; is `chaser up` running with this --runtime-dir?",
+                    socket.display()
+                ),
+            )
+        })?;
+    Ok(NodeServiceClient::new(channel))
+}
+
+fn refused(status: tonic::Status) -> anyhow::Error {
+    let code = status.code();
+    let exit = if code == tonic::Code::Unavailable {
+        UNAVAILABLE
+    } else if matches!(code, tonic::Code::Internal | tonic::Code::Unknown) {
+        INTERNAL
+    } else {
+        FAILED
+    };
+    fail(exit, status.message())
+}
+
+async fn inspect(session: String, common: &Common) -> anyhow::Result<()> {
+    let request = pb::InspectSessionRequest {
+        session_id: session,
+    };
+    let mut node = connect(common).await?;
+    let place = node.inspect_session(request).await.map_err(refused)?.into_inner();
+    if common.json {
+        return output::json(&json!({
+            "session": place.session_id,
+            "instance": place.instance_id,
+            "container": place.container_name,
+            "container_id": place.container_id,
+            "pid": place.container_pid,
+            "route": place.route,
+            "relay": place.relay_pid,
+            "relay_id": place.relay_id,
+        }));
+    }
+    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+    for (name, value) in [
+        ("session", place.session_id),
+        ("instance", place.instance_id),
+        ("container", place.container_name),
+        ("pid", place.container_pid.to_string()),
+        ("route", place.route),
+        ("relay", place.relay_pid.to_string()),
+    ] {
+        table.row([name.to_owned(), value]);
+    }
+    output::print(table.to_string().trim_start());
+    Ok(())
+}
+
+async fn status(common: &Common) -> anyhow::Result<()> {
+    let mut node = connect(common).await?;
+    let status = node
+        .get_node(pb::GetNodeRequest {})
+        .await
+        .map_err(refused)?
+        .into_inner();
+    if common.json {
+        return output::json(&status_json(&status));
+    }
+    show_status(status);
+    Ok(())
+}
+
+fn state(status: &pb::GetNodeResponse) -> &'static str {
+    match status.state() {
+        pb::NodeState::Unspecified | pb::NodeState::NotReady => "not ready",
+        pb::NodeState::Starting => "starting",
+        pb::NodeState::Ready => "ready",
+    }
+}
+
+fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
+    let addresses = status.egress_addresses.iter().map(
+        |address| json!({ "ip": address.ip, "usable": address.usable, "sessions": address.sessions }),
+    );
+    json!({
+        "node": status.node_id,
+        "version": status.version,
+        "state": state(status),
+        "reason": status.state_reason,
+        "max_sessions": status.max_sessions,
+        "sessions": {
+            "creating": status.creating,
+            "ready": status.ready,
+            "closing": status.closing,
+        },
+        "destroying": status.destroying,
+        "egress_addresses": addresses.collect::<Vec<_>>(),
+        "egress_refused": status.egress_refused,
+        "relay": status.relay_pid,
+        "cdp_address": status.cdp_address,
+        "image": status.image,
+        "memory_available_bytes": status.memory_available_bytes,
+        "memory_total_bytes": status.memory_total_bytes,
+    })
+}
+
+fn show_status(status: pb::GetNodeResponse) {
+    let live = status.creating + status.ready + status.closing;
+    let memory = format!(
+        "{} available of {}",
+        output::bytes(status.memory_available_bytes),
+        output::bytes(status.memory_total_bytes)
+    );
+    let sessions = format!(
+        "{live} of {} ({} creating, {} ready, {} closing), {} instances being removed",
+        status.max_sessions, status.creating, status.ready, status.closing, status.destroying
+    );
+    let state = format!("{} {}", state(&status), status.state_reason);
+    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+    for (name, value) in [
+        ("node", status.node_id),
+        ("state", state.trim_end().to_owned()),
+        ("sessions", sessions),
+        ("memory", memory),
+        ("image", status.image),
+        ("relay", format!("pid {}", status.relay_pid)),
+        ("cdp", status.cdp_address),
+    ] {
+        table.row([name.to_owned(), value]);
+    }
+    output::print(table.to_string().trim_start());
+    if status.egress_addresses.is_empty() {
+        return;
+    }
+    let mut addresses = Table::new([
+        ("EGRESS ADDRESS", Align::Left),
+        ("USABLE", Align::Left),
+        ("SESSIONS", Align::Right),
+    ]);
+    for address in status.egress_addresses {
+        let usable = if address.usable { "yes" } else { "no" };
+        addresses.row([address.ip, usable.to_owned(), address.sessions.to_string()]);
+    }
+    output::line("");
+    output::print(addresses);
+}

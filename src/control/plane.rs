@@ -1,0 +1,245 @@
+//! The calls behind the public API.
+//!
+//! Whatever is begun is finished even if the client that asked has gone: each change runs in a task of
+//! its own.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use super::{
+    ApiKey, Config, ControlError, Counts, Cursor, KeyHash, Node, NodeError, Page, Record, Sighting,
+    Store, Workspace, order::lost,
+};
+use crate::{
+    model::{EndReason, SessionId},
+    runtime::Tasks,
+};
+
+/// The control plane. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Control {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) node: Node,
+    pub(super) config: Config,
+    pub(super) idle_timeout: Duration,
+    pub(super) profiles: Vec<String>,
+    /// Keys that are stored nowhere.
+    configured: HashMap<KeyHash, Workspace>,
+    pub(super) counts: Counts,
+    tasks: Tasks,
+}
+
+/// What the control plane is built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its memory.
+    pub store: Store,
+    /// Its node.
+    pub node: Node,
+    /// `[api]`.
+    pub config: Config,
+    /// The idle limit of sessions.
+    pub idle_timeout: Duration,
+    /// Device profiles that may be ordered.
+    pub profiles: Vec<String>,
+    /// Keys that are valid for as long as this process lives, stored nowhere.
+    pub keys: Vec<(ApiKey, Workspace)>,
+}
+
+impl Control {
+    /// Builds the control plane; [`super::follow`] keeps its records true.
+    #[must_use]
+    pub fn new(parts: Parts, tasks: &Tasks) -> Self {
+        let hashed = |(key, workspace): (ApiKey, Workspace)| (key.hash(), workspace);
+        let configured = parts.keys.into_iter().map(hashed).collect();
+        let inner = Inner {
+            store: parts.store,
+            node: parts.node,
+            config: parts.config,
+            idle_timeout: parts.idle_timeout,
+            profiles: parts.profiles,
+            configured,
+            counts: Counts::default(),
+            tasks: tasks.clone(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Its memory.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Its node.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.inner.node
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    /// `[api]`.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The workspace that a key opens. Keys are compared by their hashes, so the time that this takes
+    /// tells nothing about them.
+    ///
+    /// # Errors
+    /// [`ControlError::Unauthorised`].
+    pub async fn workspace(&self, presented: &str) -> Result<Workspace, ControlError> {
+        let key: ApiKey = presented
+            .parse()
+            .map_err(|_invalid| ControlError::Unauthorised)?;
+        let hash = key.hash();
+        if let Some(workspace) = self.inner.configured.get(&hash) {
+            return Ok(workspace.clone());
+        }
+        let stored = self.inner.store.workspace_of(hash).await?;
+        stored.ok_or(ControlError::Unauthorised)
+    }
+
+    /// A session of this workspace, with live bytes where its node answers.
+    ///
+    /// # Errors
+    /// [`ControlError::SessionNotFound`], also for another workspace's.
+    pub async fn get(&self, owner: &Workspace, id: &SessionId) -> Result<Record, ControlError> {
+        let record = self.owned(owner, id).await?;
+        if record.status.is_terminal() {
+            return Ok(record);
+        }
+        match self.inner.node.session(id).await {
+            Ok(sighting) => Ok(self.observe(sighting).await?.unwrap_or(record)),
+            Err(error) => {
+                debug!(session = %id, %error, "answered from the record");
+                Ok(record)
+            }
+        }
+    }
+
+    /// A page of sessions, with live bytes where their node answers.
+    ///
+    /// # Errors
+    /// [`ControlError::Internal`] only.
+    pub async fn list(
+        &self,
+        owner: &Workspace,
+        limit: u32,
+        cursor: Option<Cursor>,
+    ) -> Result<Page, ControlError> {
+        let mut page = self.inner.store.page(owner, limit, cursor).await?;
+        if page
+            .records
+            .iter()
+            .all(|record| record.status.is_terminal())
+        {
+            return Ok(page);
+        }
+        let sightings = match self.inner.node.sessions(true).await {
+            Ok(sightings) => sightings,
+            Err(error) => {
+                debug!(%error, "listed from the records");
+                return Ok(page);
+            }
+        };
+        for sighting in sightings {
+            let shown = page
+                .records
+                .iter_mut()
+                .find(|shown| shown.id == sighting.id);
+            if let Some(shown) = shown
+                && let Some(record) = self.observe(sighting).await?
+            {
+                *shown = record;
+            }
+        }
+        Ok(page)
+    }
+
+    /// Ends a session. Not cancelled with the caller.
+    ///
+    /// # Errors
+    /// [`ControlError::SessionNotOpen`] when something else ended it, however closely before.
+    pub async fn delete(&self, owner: &Workspace, id: &SessionId) -> Result<Record, ControlError> {
+        let record = self.owned(owner, id).await?;
+        if record.status.is_terminal() {
+            return Err(ControlError::SessionNotOpen);
+        }
+        let this = self.clone();
+        self.finish("delete", async move { this.end(record).await })
+            .await
+    }
+
+    async fn end(&self, record: Record) -> Result<Record, ControlError> {
+        match self
+            .inner
+            .node
+            .teardown(&record.id, EndReason::ClientDelete)
+            .await
+        {
+            Ok(torn) => {
+                let record = self.observe(torn.session).await?.unwrap_or(record);
+                if torn.won {
+                    Ok(record)
+                } else {
+                    Err(ControlError::SessionNotOpen)
+                }
+            }
+            Err(NodeError::Unknown) => {
+                self.observe(lost(&record, None)).await?;
+                Err(ControlError::SessionNotOpen)
+            }
+            Err(error) => Err(ControlError::NodeAway(error)),
+        }
+    }
+
+    async fn owned(&self, owner: &Workspace, id: &SessionId) -> Result<Record, ControlError> {
+        let record = self.inner.store.record(id).await?;
+        record
+            .filter(|record| record.workspace == *owner)
+            .ok_or(ControlError::SessionNotFound)
+    }
+
+    /// Folds news into the record and answers it as it is now, `None` where there is none: what was
+    /// read before may have been overtaken, so it is this answer that is shown.
+    pub(super) async fn observe(&self, news: Sighting) -> Result<Option<Record>, ControlError> {
+        let change = self.inner.store.observe(news).await?;
+        Ok(change.map(|change| {
+            self.inner.counts.changed(&change);
+            change.after
+        }))
+    }
+
+    /// Runs `work` to its end in a task of its own; dropping the answer does not stop it.
+    pub(super) async fn finish<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.tasks.spawn(name, |_stop| async move {
+            if answer.send(work.await).is_err() {
+                warn!(work = name, "the client had gone before its answer");
+            }
+        });
+        answered
+            .await
+            .unwrap_or_else(|stopped| Err(ControlError::Internal(Box::new(stopped))))
+    }
+}

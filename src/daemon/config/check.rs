@@ -1,0 +1,211 @@
+//! What no type can say of a configuration: ranges and what must agree.
+
+use std::{os::unix::ffi::OsStrExt, time::Duration};
+
+use super::Config;
+use crate::relay::Paths;
+
+/// `sun_path` of a Unix socket holds 108 bytes, the last of them a zero.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// A value that cannot be: the key and a sentence of what is allowed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) key: &'static str,
+    pub(super) sentence: String,
+}
+
+fn require(holds: bool, key: &'static str, sentence: impl Into<String>) -> Result<(), Problem> {
+    if holds {
+        return Ok(());
+    }
+    let sentence = sentence.into();
+    Err(Problem { key, sentence })
+}
+
+/// The first problem, if there is one.
+pub(super) fn check(config: &Config) -> Result<(), Problem> {
+    directories(config)?;
+    ports(config)?;
+    limits(config)?;
+    lifetimes(config)?;
+    let url = &config.cdp.public_url;
+    require(
+        url.is_empty() || is_websocket_url(url),
+        "cdp.public_url",
+        format!("is \"{url}\", but must be empty or start with ws:// or wss:// and name a host"),
+    )?;
+    require(
+        config.log.filter().is_ok(),
+        "log.level",
+        format!(
+            "is \"{}\", but must be error, warn, info, debug, trace or a filter such as \
+             \"info,chaser::relay=debug\"",
+            config.log.level
+        ),
+    )
+}
+
+fn is_websocket_url(url: &str) -> bool {
+    ["ws://", "wss://"]
+        .into_iter()
+        .filter_map(|scheme| url.strip_prefix(scheme))
+        .any(|host| !host.is_empty() && !host.starts_with('/') && !host.contains(['?', '#', ' ']))
+}
+
+fn directories(config: &Config) -> Result<(), Problem> {
+    for (key, path) in [
+        ("state_dir", &config.state_dir),
+        ("runtime_dir", &config.runtime_dir),
+    ] {
+        require(
+            path.is_absolute(),
+            key,
+            format!("is \"{}\", but must name a directory", path.display()),
+        )?;
+    }
+    let paths = Paths {
+        root: config.runtime_dir.clone(),
+    };
+    let longest = paths.fd_socket();
+    let length = longest.as_os_str().as_bytes().len();
+    let excess = length.saturating_sub(SOCKET_PATH_MAX);
+    let allowed = config.runtime_dir.as_os_str().len().saturating_sub(excess);
+    require(
+        length <= SOCKET_PATH_MAX,
+        "runtime_dir",
+        format!(
+            "is too long: \"{}\" would have {length} bytes, a Unix socket's path at most \
+             {SOCKET_PATH_MAX}; use a directory of at most {allowed} bytes",
+            longest.display()
+        ),
+    )
+}
+
+fn ports(config: &Config) -> Result<(), Problem> {
+    let mut taken = vec![("api.listen", config.api.listen)];
+    let others = [
+        ("cdp.listen", Some(config.cdp.listen)),
+        ("admin.listen", Some(config.admin.listen)),
+        ("node.listen", config.node.listen),
+    ];
+    for (key, address) in others {
+        let Some(address) = address else { continue };
+        // Port 0 asks the kernel for a free one.
+        let clash = taken
+            .iter()
+            .find(|(_, other)| *other == address && address.port() != 0);
+        require(
+            clash.is_none(),
+            key,
+            format!(
+                "is {address}, but {} listens there; use another port",
+                clash.map_or("nothing", |(other, _)| other)
+            ),
+        )?;
+        taken.push((key, address));
+    }
+    Ok(())
+}
+
+fn limits(config: &Config) -> Result<(), Problem> {
+    const MIB: u64 = 1 << 20;
+    let at_least = [
+        (
+            "instance.memory_bytes",
+            config.instance.memory_bytes,
+            256 * MIB,
+        ),
+        (
+            "instance.cpu_millis",
+            config.instance.cpu_millis.into(),
+            100,
+        ),
+        ("instance.pids", config.instance.pids.into(), 64),
+        ("instance.shm_bytes", config.instance.shm_bytes, 16 * MIB),
+        (
+            "instance.scratch_bytes",
+            config.instance.scratch_bytes,
+            16 * MIB,
+        ),
+        (
+            "instance.concurrent_starts",
+            config.instance.concurrent_starts.into(),
+            1,
+        ),
+        (
+            "egress.sessions_per_address",
+            config.egress.sessions_per_address.into(),
+            1,
+        ),
+        (
+            "cdp.max_message_bytes",
+            config.cdp.max_message_bytes,
+            64 << 10,
+        ),
+        (
+            "cdp.max_clients_per_session",
+            config.cdp.max_clients_per_session.into(),
+            1,
+        ),
+    ];
+    for (key, value, least) in at_least {
+        require(
+            value >= least,
+            key,
+            format!("is {value}, but must be at least {least}"),
+        )?;
+    }
+    let named = [
+        ("instance.image", &config.instance.image),
+        ("node.docker", &config.node.docker),
+        ("cdp.user", &config.cdp.user),
+    ];
+    for (key, text) in named {
+        require(!text.is_empty(), key, "is empty, but must name something")?;
+    }
+    Ok(())
+}
+
+fn lifetimes(config: &Config) -> Result<(), Problem> {
+    let second = Duration::from_secs(1);
+    let at_least = [
+        ("instance.start_timeout", config.instance.start_timeout),
+        ("session.idle_timeout", config.session.idle_timeout),
+        ("cdp.hold_timeout", config.cdp.hold_timeout),
+        ("api.ttl_min", config.api.ttl_min),
+    ];
+    for (key, value) in at_least {
+        let shown = humantime::format_duration(value);
+        require(
+            value >= second,
+            key,
+            format!("is \"{shown}\", but must be at least \"1s\""),
+        )?;
+    }
+    let minute = Duration::from_secs(60);
+    require(
+        config.api.record_retention >= minute,
+        "api.record_retention",
+        "must be at least \"1m\", because the creation limit counts records",
+    )?;
+    let (min, max) = (config.api.ttl_min, config.api.ttl_max);
+    let (low, high) = (
+        humantime::format_duration(min),
+        humantime::format_duration(max),
+    );
+    require(
+        min <= max,
+        "api.ttl_max",
+        format!("is \"{high}\", but must be at least api.ttl_min (\"{low}\")"),
+    )?;
+    let default = config.api.ttl_default;
+    require(
+        (min..=max).contains(&default),
+        "api.ttl_default",
+        format!(
+            "is \"{}\", but must be from \"{low}\" (api.ttl_min) to \"{high}\" (api.ttl_max)",
+            humantime::format_duration(default)
+        ),
+    )
+}

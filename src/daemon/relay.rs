@@ -1,0 +1,13 @@
+//! The relay role: the data plane as a process of its own.
+
+use super::telemetry;
+use crate::relay::server::{self, Failed, Options};
+
+/// Runs a relay until it is told to stop or nobody needs it.
+///
+/// # Errors
+/// [`Failed`] when it cannot start.
+pub fn run(options: &Options) -> Result<(), Failed> {
+    telemetry::start(&telemetry::Config::default());
+    server::run(options)
+}

@@ -1,0 +1,256 @@
+//! The self-check: one session, end to end, the way a client has it.
+//!
+//! `POST` → poll until ready → CDP through the gateway: a page, a screenshot → bytes → `DELETE`.
+//! The page is a `data:` URL, so the check needs no network and tells nobody of itself.
+
+use std::{net::SocketAddr, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::Instant};
+
+use crate::{
+    cdp::{CdpError, Connection},
+    control::ApiKey,
+    runtime::Tasks,
+};
+
+const READY_LIMIT: Duration = Duration::from_secs(90);
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(50);
+const PAGE: &str = "data:text/html,<title>chaser</title><h1>It works</h1>";
+const PNG: &[u8] = b"\x89PNG";
+
+/// Where to check and as whom.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) api: SocketAddr,
+    pub(super) cdp: SocketAddr,
+    pub(super) key: ApiKey,
+}
+
+/// What was found, with the times.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    steps: Vec<(&'static str, Duration, String)>,
+}
+
+/// What did not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckFailed {
+    /// The API does not answer.
+    #[error("self-check: the session API does not answer")]
+    Api(#[from] reqwest::Error),
+    /// The API refuses.
+    #[error("self-check: the session API answered {status} to {what}: {message}")]
+    Refused {
+        /// The call.
+        what: String,
+        /// The status.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// The session failed.
+    #[error("self-check: the session ended as `{status}`: {message}")]
+    NotReady {
+        /// What became of it.
+        status: String,
+        /// Why.
+        message: String,
+    },
+    /// The session takes too long.
+    #[error("self-check: the session was not ready within {} s", .0.as_secs())]
+    Slow(Duration),
+    /// The gateway.
+    #[error("self-check: cannot connect to the CDP gateway")]
+    Connect(#[from] std::io::Error),
+    /// CDP.
+    #[error("self-check: the browser does not do as it is told")]
+    Cdp(#[from] CdpError),
+    /// What came makes no sense.
+    #[error("self-check: {0}")]
+    Nonsense(&'static str),
+}
+
+impl Report {
+    fn step(&mut self, what: &'static str, since: Instant, note: impl Into<String>) {
+        self.steps.push((what, since.elapsed(), note.into()));
+    }
+
+    /// A few lines for people.
+    pub(super) fn lines(&self) -> String {
+        let total: Duration = self.steps.iter().map(|(_, took, _)| *took).sum();
+        let mut text = format!("self-check passed in {:.2} s\n", total.as_secs_f64());
+        for (what, took, note) in &self.steps {
+            let line = format!("  {what:<14}{:>7.2} s   {note}", took.as_secs_f64());
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Checks.
+///
+/// # Errors
+/// [`CheckFailed`] names the first thing that does not work; the session is deleted in any case.
+pub(super) async fn run(subject: &Subject, tasks: &Tasks) -> Result<Report, CheckFailed> {
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(CALL_LIMIT)
+        .build()?;
+    let api = Api { http, subject };
+    let mut report = Report::default();
+    let since = Instant::now();
+    let made = api.call(Method::POST, "/v1/sessions").await?;
+    let id = made["id"]
+        .as_str()
+        .ok_or(CheckFailed::Nonsense("no id came"))?;
+    let path = format!("/v1/sessions/{id}");
+    let used = use_it(&api, id, since, &mut report, tasks).await;
+    let since = Instant::now();
+    let deleted = api.call(Method::DELETE, &path).await;
+    used?;
+    deleted?;
+    report.step("deleted", since, "");
+    Ok(report)
+}
+
+async fn use_it(
+    api: &Api<'_>,
+    id: &str,
+    since: Instant,
+    report: &mut Report,
+    tasks: &Tasks,
+) -> Result<(), CheckFailed> {
+    let path = format!("/v1/sessions/{id}");
+    let session = api.ready(&path).await?;
+    report.step(
+        "ready",
+        since,
+        session["device"].as_str().unwrap_or_default(),
+    );
+
+    let since = Instant::now();
+    let stream = TcpStream::connect(api.subject.cdp).await?;
+    let (browser, _events) = Connection::open(stream, &format!("/sessions/{id}"), tasks).await?;
+    let page = open_page(&browser).await?;
+    report.step("page opened", since, "");
+
+    let since = Instant::now();
+    let size = screenshot(&browser, &page).await?;
+    report.step("screenshot", since, format!("{size} bytes of PNG"));
+
+    let since = Instant::now();
+    let session = api.call(Method::GET, &path).await?;
+    let count = |field: &str| {
+        session[field]
+            .as_u64()
+            .ok_or(CheckFailed::Nonsense("no bytes"))
+    };
+    let note = format!(
+        "{} bytes up, {} down",
+        count("bytes_up")?,
+        count("bytes_down")?
+    );
+    report.step("metered", since, note);
+    Ok(())
+}
+
+/// Navigates the session's first page and waits until it has loaded; its CDP session.
+async fn open_page(browser: &Connection) -> Result<String, CheckFailed> {
+    let targets = browser.call(None, "Target.getTargets", json!({})).await?;
+    let infos = targets["targetInfos"].as_array();
+    let page = infos
+        .and_then(|infos| infos.iter().find(|info| info["type"] == "page"))
+        .ok_or(CheckFailed::Nonsense("the browser has no page open"))?;
+    let attach = json!({ "targetId": page["targetId"], "flatten": true });
+    let attached = browser.call(None, "Target.attachToTarget", attach).await?;
+    let session = attached["sessionId"]
+        .as_str()
+        .ok_or(CheckFailed::Nonsense("the page cannot be attached"))?;
+    let navigate = json!({ "url": PAGE });
+    browser
+        .call(Some(session), "Page.navigate", navigate)
+        .await?;
+    let until = Instant::now() + CALL_LIMIT;
+    let title = json!({ "expression": "document.title" });
+    while Instant::now() < until {
+        let answer = browser.call(Some(session), "Runtime.evaluate", title.clone());
+        // While the page changes there may be no context to ask.
+        if let Ok(answer) = answer.await
+            && answer["result"]["value"] == "chaser"
+        {
+            return Ok(session.to_owned());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Err(CheckFailed::Nonsense("the page does not load"))
+}
+
+async fn screenshot(browser: &Connection, page: &str) -> Result<usize, CheckFailed> {
+    let format = json!({ "format": "png" });
+    let shot = browser.call(Some(page), "Page.captureScreenshot", format);
+    let shot = shot.await?;
+    let image = STANDARD
+        .decode(shot["data"].as_str().unwrap_or_default())
+        .map_err(|_not_base64| CheckFailed::Nonsense("the screenshot is not base64"))?;
+    if !image.starts_with(PNG) {
+        return Err(CheckFailed::Nonsense("the screenshot is no PNG"));
+    }
+    Ok(image.len())
+}
+
+struct Api<'a> {
+    http: reqwest::Client,
+    subject: &'a Subject,
+}
+
+impl Api<'_> {
+    async fn call(&self, method: Method, path: &str) -> Result<Value, CheckFailed> {
+        let what = method.to_string();
+        let url = format!("http://{}{path}", self.subject.api);
+        let request = self.http.request(method, url);
+        let answer = request
+            .bearer_auth(self.subject.key.expose())
+            .send()
+            .await?;
+        let status = answer.status();
+        let bytes = answer.bytes().await?;
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(CheckFailed::Refused {
+            what,
+            status: status.as_u16(),
+            message: body["error"]["message"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        })
+    }
+
+    async fn ready(&self, path: &str) -> Result<Value, CheckFailed> {
+        let until = Instant::now() + READY_LIMIT;
+        while Instant::now() < until {
+            let session = self.call(Method::GET, path).await?;
+            match session["status"].as_str() {
+                Some("ready") => return Ok(session),
+                Some("creating") => tokio::time::sleep(LOOK).await,
+                other => {
+                    let why = session["error"]["message"].as_str();
+                    let why = why.or_else(|| session["ended_reason"].as_str());
+                    return Err(CheckFailed::NotReady {
+                        status: other.unwrap_or_default().to_owned(),
+                        message: why.unwrap_or_default().to_owned(),
+                    });
+                }
+            }
+        }
+        Err(CheckFailed::Slow(READY_LIMIT))
+    }
+}

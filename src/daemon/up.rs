@@ -1,0 +1,267 @@
+//! `chaser up`: node and API in one process, the relay its only child.
+//!
+//! ```text
+//!   bind ports ─▶ node ─▶ API ─▶ ready: systemd, self-check, banner ─▶ serve
+//!   SIGTERM, ctrl-C: listeners ─▶ sessions ended ─▶ relay ─▶ records settled ─▶ exit 0
+//! ```
+//!
+//! A process that is killed instead leaves relay and sessions running; the next start finds them.
+
+use std::{
+    io::{self, IsTerminal},
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{debug, info, warn};
+
+use super::{
+    api::{self, ApiFailed, ApiRole, Listeners, reachable},
+    banner::Banner,
+    config::Config,
+    node::{self, NodeRole},
+    self_check::{self, CheckFailed, Subject},
+};
+use crate::{
+    control::{ApiKey, Workspace, follow},
+    model::{Class, Classify},
+    runtime::Tasks,
+    wire::node as pb,
+};
+
+/// What is being answered when the listeners stop.
+const LISTENERS_LIMIT: Duration = Duration::from_secs(3);
+/// Ending every session and taking its container down.
+const SESSIONS_LIMIT: Duration = Duration::from_secs(20);
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+const TASKS_LIMIT: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What is not configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Run one session end to end once ready.
+    pub self_check: bool,
+    /// Print nothing on stdout.
+    pub quiet: bool,
+}
+
+/// Why `up` ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpFailed {
+    /// The state directory.
+    #[error("the state directory {} cannot be used", path.display())]
+    StateDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] node::StartFailed),
+    /// The API.
+    #[error(transparent)]
+    Api(#[from] ApiFailed),
+    /// The self-check.
+    #[error(transparent)]
+    Check(#[from] CheckFailed),
+}
+
+impl Classify for UpFailed {
+    fn class(&self) -> Class {
+        match self {
+            Self::StateDir { .. } => Class::Invalid,
+            Self::Signals(_) | Self::Check(_) => Class::Internal,
+            Self::Node(error) => error.class(),
+            Self::Api(error) => error.class(),
+        }
+    }
+}
+
+/// Everything that runs.
+struct Up {
+    config: Config,
+    addresses: Addresses,
+    node: NodeRole,
+    api: ApiRole,
+    /// A key of this process alone, in a workspace of its own, for the self-check.
+    own_key: ApiKey,
+    front: Tasks,
+    tasks: Tasks,
+}
+
+struct Addresses {
+    api: std::net::SocketAddr,
+    admin: std::net::SocketAddr,
+}
+
+/// Runs until SIGTERM or ctrl-C.
+///
+/// # Errors
+/// [`UpFailed`] when it cannot start or the self-check fails.
+pub async fn run(config: Config, options: Options) -> Result<(), UpFailed> {
+    let mut end = Ends::new().map_err(UpFailed::Signals)?;
+    let up = start(config).await?;
+    let served = tokio::select! {
+        served = up.serve(options) => served,
+        () = end.asked() => Ok(()),
+    };
+    if served.is_ok() {
+        info!("stopping: sessions end, then the relay");
+    }
+    up.stop().await;
+    served
+}
+
+async fn start(config: Config) -> Result<Up, UpFailed> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.state_dir);
+    made.map_err(|source| UpFailed::StateDir {
+        path: config.state_dir.clone(),
+        source,
+    })?;
+    // Ports first: one that is taken is found before a container or a relay exists.
+    let listeners = Listeners::bind(&config).await?;
+    let addresses = Addresses {
+        api: listeners.api.local_addr().unwrap_or(config.api.listen),
+        admin: listeners.admin.local_addr().unwrap_or(config.admin.listen),
+    };
+    let tasks = Tasks::default();
+    let front = Tasks::default();
+    let node = node::start(&config, &tasks).await?;
+    let own_key = ApiKey::random();
+    let own = vec![(own_key.clone(), Workspace::of_the_self_check())];
+    let api = api::start(&config, listeners, own, &front, &tasks).await;
+    let api = match api {
+        Ok(api) => api,
+        Err(error) => {
+            // A node that nobody can ask must not stay behind.
+            stop_node(&node).await;
+            return Err(error.into());
+        }
+    };
+    Ok(Up {
+        config,
+        addresses,
+        node,
+        api,
+        own_key,
+        front,
+        tasks,
+    })
+}
+
+impl Up {
+    /// Announces readiness, checks, prints, and then only waits.
+    async fn serve(&self, options: Options) -> Result<(), UpFailed> {
+        let cdp = self.ready().await;
+        let listen: std::net::SocketAddr = cdp.parse().unwrap_or(self.config.cdp.listen);
+        let cdp = reachable(listen);
+        notify(&[NotifyState::Ready, NotifyState::Status("ready")]);
+        info!(api = %self.addresses.api, cdp = %cdp, admin = %self.addresses.admin, "ready");
+        let checked = if options.self_check {
+            let subject = Subject {
+                api: reachable(self.addresses.api),
+                cdp,
+                key: self.own_key.clone(),
+            };
+            self_check::run(&subject, &self.tasks).await?.lines()
+        } else {
+            String::new()
+        };
+        // A log file is no place for a key: only people and those who asked get one.
+        let wanted = options.self_check || io::stdout().is_terminal();
+        if wanted && !options.quiet {
+            let banner = Banner {
+                api: reachable(self.addresses.api),
+                cdp,
+                admin: reachable(self.addresses.admin),
+                key: self.api.operator.as_ref(),
+            };
+            banner.print(&checked);
+        }
+        std::future::pending().await
+    }
+
+    /// Waits until the node takes orders; answers where its gateway listens.
+    async fn ready(&self) -> String {
+        let mut told = String::new();
+        loop {
+            match self.api.control.node().status().await {
+                Ok(status) if status.state() == pb::NodeState::Ready => return status.cdp_address,
+                Ok(status) => {
+                    if status.state_reason != told {
+                        info!(reason = status.state_reason, "the node is not ready yet");
+                        told = status.state_reason;
+                    }
+                }
+                Err(error) => debug!(%error, "the node does not answer yet"),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Takes everything down in reverse; state and records stay.
+    async fn stop(self) {
+        notify(&[NotifyState::Stopping]);
+        if let Err(stuck) = self.front.drain(LISTENERS_LIMIT).await {
+            debug!(%stuck, "connections were cut");
+        }
+        stop_node(&self.node).await;
+        let settled = follow::settle(&self.api.control);
+        match tokio::time::timeout(SETTLE_LIMIT, settled).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "records are settled by the next start"),
+            Err(_elapsed) => warn!("records are settled by the next start"),
+        }
+        if let Err(stuck) = self.tasks.drain(TASKS_LIMIT).await {
+            debug!(%stuck, "tasks were dropped");
+        }
+    }
+}
+
+async fn stop_node(node: &NodeRole) {
+    if let Err(error) = node.stop(SESSIONS_LIMIT).await {
+        warn!(%error, "the relay could not be stopped");
+    }
+}
+
+/// Whoever manages us may not be systemd.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        debug!(%error, "systemd was not told");
+    }
+}
+
+/// The signals that end us.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

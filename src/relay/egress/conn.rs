@@ -1,0 +1,136 @@
+//! One connection of the browser: request after request, until a tunnel or the end.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
+
+use super::{
+    head::{Request, Target},
+    proxy,
+    refusal::{Reason, Refusal},
+    shared::Shared,
+    source::{NoHead, Sink, Source},
+    tunnel,
+};
+
+/// A connection without a request is closed after this long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// A head that has begun must be whole after this long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// After the last response the client may still be sending; closing under it would take the
+/// response away from it (RFC 9112 section 9.6).
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The browser's side.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) up: Source<OwnedReadHalf>,
+    pub(super) down: OwnedWriteHalf,
+}
+
+/// What comes after a request that was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another one.
+    Again,
+    /// A proper end.
+    Close,
+}
+
+/// Why a request was not served.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It is answered here; nothing was answered yet.
+    Refused(Refusal),
+    /// One side broke: so must the other.
+    Broken,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    drop(stream.set_nodelay(true));
+    let (read, down) = stream.into_split();
+    let mut client = Client {
+        up: Source::new(read),
+        down,
+    };
+    let mut kept = None;
+    loop {
+        let request = match client.request().await {
+            Ok(request) => request,
+            Err(NoHead::Gone) => return,
+            Err(NoHead::Refused(refusal)) => {
+                shared.note(&refusal, None);
+                return client.refuse(&refusal).await;
+            }
+        };
+        let to = request.target.authority().clone();
+        let outcome = match request.target {
+            Target::Tunnel(_) => {
+                drop(request);
+                tunnel::open(&mut client, &shared, &to).await
+            }
+            Target::Plain { .. } => proxy::exchange(&mut client, &mut kept, &shared, request).await,
+        };
+        match outcome {
+            Ok(Next::Again) => {}
+            Ok(Next::Close) => return client.close().await,
+            Err(Stop::Broken) => return client.reset(),
+            Err(Stop::Refused(refusal)) => {
+                shared.note(&refusal, Some(&to));
+                return client.refuse(&refusal).await;
+            }
+        }
+    }
+}
+
+impl Client {
+    async fn request(&mut self) -> Result<Request, NoHead> {
+        if self.up.buffered().is_empty() {
+            match timeout(IDLE_TIMEOUT, self.up.fill()).await {
+                Ok(Ok(read)) if read > 0 => {}
+                _ => return Err(NoHead::Gone),
+            }
+        }
+        let late = Refusal::new(Reason::HeadTimeout, "an unfinished head");
+        let head = timeout(HEAD_TIMEOUT, self.up.head()).await;
+        let head = head.map_err(|_elapsed| NoHead::Refused(late))??;
+        Request::parse(&head).map_err(NoHead::Refused)
+    }
+
+    /// Answers with a refusal and ends.
+    async fn refuse(mut self, refusal: &Refusal) {
+        drop(self.down.put(&refusal.response()).await);
+        self.close().await;
+    }
+
+    /// Ends properly: says so, and waits a little for the client to hear it.
+    async fn close(mut self) {
+        drop(self.down.finish().await);
+        let heard = async {
+            while let Ok(1..) = self.up.fill().await {
+                self.up.consume(self.up.buffered().len());
+            }
+        };
+        drop(timeout(FAREWELL, heard).await);
+    }
+
+    /// Ends improperly: what the client has is not all there was.
+    fn reset(self) {
+        drop(self.down.as_ref().set_zero_linger());
+        // Dropped, it would say a proper end first.
+        self.down.forget();
+    }
+}

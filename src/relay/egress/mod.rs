@@ -1,0 +1,196 @@
+//! The egress proxy of one instance: the only way out of a container that has no network.
+//!
+//! ```text
+//!   browser ─▶ 127.0.0.1:3128 ─▶ conn ─┬─ CONNECT ──────────▶ tunnel ─┐
+//!              (inside)                └─ GET http://… ─▶ proxy ──────┤
+//!                                                                     ▼
+//!              resolver ─▶ policy ─▶ one judged address ─▶ outer leg: gate, meter ─▶ origin
+//! ```
+//!
+//! A request is resolved absolutely, denied addresses are dropped, and the connection goes to
+//! exactly an address that is left, from the address of the session's route. What is refused is
+//! answered here with its reason, counted and logged, and moves no counter of the [`Meter`]. The
+//! outer leg is metered as bytes move.
+//!
+//! While the gate is shut nothing is written upward; requests are held, not refused.
+//!
+//! Nothing is cached, nothing is added to a message, and no `Via` tells that anybody stood between.
+
+mod authority;
+mod chunked;
+mod conn;
+mod fields;
+mod framing;
+mod head;
+mod outer;
+mod own;
+mod pace;
+mod policy;
+mod proxy;
+mod refusal;
+mod resolver;
+mod shared;
+mod source;
+mod tunnel;
+
+use std::{io, net::IpAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use self::shared::{ROOM, Shared};
+pub use self::{
+    policy::{Ground, Policy, Verdict},
+    refusal::{Reason, Refusals},
+    resolver::Resolver,
+};
+use super::meter::Meter;
+use crate::{model::InstanceId, runtime::Tasks};
+
+/// Out of descriptors or memory: this long until the next try.
+const BACK_OFF: Duration = Duration::from_millis(200);
+/// Connections end at once when they are told to; this long means that one hangs.
+const CUT_GRACE: Duration = Duration::from_secs(10);
+
+/// What an egress proxy works with.
+#[derive(Debug)]
+pub struct Setup {
+    /// Whose proxy it is.
+    pub instance: InstanceId,
+    /// Counts the outer leg.
+    pub meter: Arc<Meter>,
+    /// While false nothing is written upward; once its sender is gone nothing ever is.
+    pub gate: watch::Receiver<bool>,
+    /// What may be reached.
+    pub policy: watch::Receiver<Arc<Policy>>,
+    /// Turns names into addresses.
+    pub resolver: Arc<Resolver>,
+}
+
+/// How connections leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The local address; `None` leaves it to the host.
+    pub source: Option<IpAddr>,
+}
+
+/// The running proxy of one instance.
+#[derive(Debug)]
+pub struct Egress {
+    shared: Arc<Shared>,
+    route: watch::Sender<Option<Route>>,
+    tasks: Tasks,
+}
+
+impl Egress {
+    /// Serves `listener` until it is cut or `tasks` stops. There is no route yet: requests are
+    /// refused until [`Egress::set_route`].
+    ///
+    /// # Errors
+    /// When the listener cannot be registered with the reactor.
+    pub fn start(listener: OwnedFd, setup: Setup, tasks: &Tasks) -> io::Result<Self> {
+        let listener = std::net::TcpListener::from(listener);
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let (route, routes) = watch::channel(None);
+        let shared = Arc::new(Shared::new(setup, routes));
+        let own = tasks.child();
+        let accepting = Arc::clone(&shared);
+        let group = own.clone();
+        own.spawn("egress accept", |stop| {
+            accept(listener, accepting, group, stop)
+        });
+        // The owner of `tasks` drains them before it goes: so it waits for the connections too.
+        let group = own.clone();
+        tasks.spawn("egress", |_stop| async move {
+            group.stopping().cancelled().await;
+            drain(&group).await;
+        });
+        Ok(Self {
+            shared,
+            route,
+            tasks: own,
+        })
+    }
+
+    /// Gives the instance a route, or takes it away; connections that are open stay as they are.
+    pub fn set_route(&self, route: Option<Route>) {
+        self.route.send_replace(route);
+    }
+
+    /// Drops the listener and every connection. When this returns the meter moves no more.
+    /// Idempotent.
+    pub async fn cut(&self) {
+        drain(&self.tasks).await;
+    }
+
+    /// What was refused, by reason.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
+    }
+
+    /// Connections of the browser that are open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        ROOM - self.shared.room.available_permits().min(ROOM)
+    }
+}
+
+async fn drain(tasks: &Tasks) {
+    if let Err(stuck) = tasks.drain(CUT_GRACE).await {
+        error!(%stuck, "egress connections ignore their end");
+    }
+}
+
+/// Takes connections while there is room; those beyond wait in the listener's backlog.
+async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks, stop: CancellationToken) {
+    let mut failing = false;
+    loop {
+        let next = async {
+            drop(shared.room.acquire().await);
+            listener.accept().await
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            next = next => next,
+        };
+        match accepted {
+            Ok((stream, _inside)) => {
+                failing = false;
+                // Free: nobody else takes any.
+                let permit = Arc::clone(&shared.room).acquire_owned().await;
+                let shared = Arc::clone(&shared);
+                tasks.spawn("egress connection", |stop| async move {
+                    serve(stream, shared, stop).await;
+                    drop(permit);
+                });
+            }
+            Err(gone) if gone.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if !failing {
+                    warn!(instance = %shared.setup.instance, %error, "egress cannot accept");
+                }
+                failing = true;
+                sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = conn::serve(stream, shared) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn denied(ip: &str) -> Option<Ground> {
+    match Policy::default().verdict(ip.parse().unwrap(), 443, &[]) {
+        Verdict::Allowed => None,
+        Verdict::Denied(ground) => Some(ground),
+    }
+}
+
+#[test]
+fn each_kind_of_address_that_is_not_the_internet_is_denied() {
+    for (ground, addresses) in [
+        (Ground::Loopback, "127.0.0.1 127.255.255.254 ::1"),
+        (
+            Ground::Private,
+            "10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 fc00::1 fdff::1 fec0::1",
+        ),
+        (Ground::LinkLocal, "169.254.0.1 fe80::1 febf::1"),
+        (
+            Ground::Metadata,
+            "169.254.169.254 100.100.100.200 192.0.0.192 168.63.129.16 fd00:ec2::254 fd20:ce::254",
+        ),
+        (Ground::SharedAddress, "100.64.0.1 100.127.255.255"),
+        (
+            Ground::Multicast,
+            "224.0.0.1 239.255.255.250 255.255.255.255 ff02::1",
+        ),
+        (
+            Ground::Reserved,
+            "0.0.0.0 0.1.2.3 192.0.0.1 192.0.2.1 192.88.99.1 198.18.0.1 198.19.255.255 198.51.100.1 \
+             203.0.113.1 240.0.0.1 :: 100::1 2001:db8::1 2001:2::1 3fff::1 5f00::1 4000::1 1::1",
+        ),
+        (
+            Ground::Embedded,
+            "::ffff:8.8.8.8 ::ffff:127.0.0.1 ::8.8.8.8 ::ffff:0:8.8.8.8 64:ff9b::8.8.8.8 \
+             64:ff9b:1::1 2002:7f00:1::1 2002:a9fe:a9fe::1 2001:0:808:808::3fff:fdfe \
+             2001:0:7f00:1::f7f7:f7f7",
+        ),
+    ] {
+        for address in addresses.split_whitespace() {
+            assert_eq!(denied(address), Some(ground), "{address}");
+        }
+    }
+}
+
+#[test]
+fn the_internet_is_allowed() {
+    for address in "1.1.1.1 8.8.8.8 100.63.255.255 100.128.0.1 172.15.0.1 172.32.0.1 11.0.0.1 \
+        169.253.1.1 192.0.1.1 198.17.0.1 223.255.255.255 2606:4700::1111 2001:4860:4860::8888 \
+        2a00:1450::1 2002:808:808::1"
+        .split_whitespace()
+    {
+        assert_eq!(denied(address), None, "{address}");
+    }
+}
+
+#[test]
+fn the_hosts_own_addresses_and_mail_are_denied() {
+    let policy = Policy::default();
+    let own: IpAddr = "8.8.4.4".parse().unwrap();
+    let verdict = policy.verdict(own, 443, &[own]);
+    assert_eq!(verdict, Verdict::Denied(Ground::OwnAddress));
+    let verdict = policy.verdict(own, 25, &[]);
+    assert_eq!(verdict, Verdict::Denied(Ground::MailPort));
+}
+
+#[test]
+fn an_exception_for_an_ipv4_network_opens_no_ipv6_form_of_it() {
+    let policy = Policy::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let mapped = policy.verdict("::ffff:127.0.0.1".parse().unwrap(), 80, &[]);
+    assert_eq!(mapped, Verdict::Denied(Ground::Embedded));
+}
+
+proptest! {
+    #[test]
+    fn allow_beats_every_denial(ip: IpAddr, port: u16) {
+        let policy = Policy::new(vec![IpNet::from(ip)]);
+        prop_assert_eq!(policy.verdict(ip, port, &[ip]), Verdict::Allowed);
+    }
+
+    #[test]
+    fn no_wrapping_in_ipv6_frees_a_denied_address(ip: Ipv4Addr, low: u64) {
+        let bits = u128::from(ip.to_bits());
+        let forms = [
+            bits,
+            0xffff << 32 | bits,
+            0x64_ff9b << 96 | bits,
+            0x2002 << 112 | bits << 80 | u128::from(low),
+            0x2001 << 112 | bits << 64 | u128::from(low),
+            0x2001 << 112 | 0x0808_0808 << 64 | u128::from(!ip.to_bits()),
+        ];
+        prop_assume!(special_v4(ip).is_some());
+        for form in forms {
+            prop_assert!(special_v6(Ipv6Addr::from_bits(form)).is_some());
+        }
+    }
+
+    #[test]
+    fn whatever_std_knows_to_be_special_is_denied(ip: Ipv4Addr) {
+        let special = ip.is_private() || ip.is_loopback() || ip.is_link_local()
+            || ip.is_broadcast() || ip.is_documentation() || ip.is_multicast() || ip.is_unspecified();
+        prop_assert!(!special || special_v4(ip).is_some());
+    }
+}

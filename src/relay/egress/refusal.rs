@@ -1,0 +1,201 @@
+//! Requests that are answered here instead of by an origin.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Why a request was answered here: one word for log, metric and header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Not HTTP, or HTTP that two parsers could read differently.
+    Malformed,
+    /// The head of the request is larger than any honest one.
+    HeadTooLarge,
+    /// The head of the request did not come to its end in time.
+    HeadTimeout,
+    /// A method that is never forwarded.
+    MethodNotAllowed,
+    /// Not HTTP/1.1.
+    VersionNotSupported,
+    /// The policy denies every address of the target.
+    DeniedAddress,
+    /// The policy denies the port.
+    DeniedPort,
+    /// Nobody holds the instance yet, or its egress address is not on this host.
+    NoRoute,
+    /// The name has no address that the route can reach.
+    Unresolved,
+    /// The name servers did not answer in time.
+    ResolveTimeout,
+    /// No address of the target took the connection.
+    ConnectFailed,
+    /// No address of the target answered in time.
+    ConnectTimeout,
+    /// The origin's answer is not HTTP, or HTTP that two parsers could read differently.
+    BadResponse,
+    /// The origin did not answer in time.
+    ResponseTimeout,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 14] = [
+        Self::Malformed,
+        Self::HeadTooLarge,
+        Self::HeadTimeout,
+        Self::MethodNotAllowed,
+        Self::VersionNotSupported,
+        Self::DeniedAddress,
+        Self::DeniedPort,
+        Self::NoRoute,
+        Self::Unresolved,
+        Self::ResolveTimeout,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::BadResponse,
+        Self::ResponseTimeout,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadTimeout => "head_timeout",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::VersionNotSupported => "version_not_supported",
+            Self::DeniedAddress => "denied_address",
+            Self::DeniedPort => "denied_port",
+            Self::NoRoute => "no_route",
+            Self::Unresolved => "unresolved",
+            Self::ResolveTimeout => "resolve_timeout",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::BadResponse => "bad_response",
+            Self::ResponseTimeout => "response_timeout",
+        }
+    }
+
+    /// Status line without the version.
+    const fn status(self) -> &'static str {
+        match self {
+            Self::Malformed => "400 Bad Request",
+            Self::HeadTooLarge => "431 Request Header Fields Too Large",
+            Self::HeadTimeout => "408 Request Timeout",
+            Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::VersionNotSupported => "505 HTTP Version Not Supported",
+            Self::DeniedAddress | Self::DeniedPort => "403 Forbidden",
+            Self::NoRoute => "503 Service Unavailable",
+            Self::Unresolved | Self::ConnectFailed | Self::BadResponse => "502 Bad Gateway",
+            Self::ResolveTimeout | Self::ConnectTimeout | Self::ResponseTimeout => {
+                "504 Gateway Timeout"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is wrong with a message; never quotes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Malformed(pub(super) &'static str);
+
+/// A reason with what an operator wants to know beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    pub(super) detail: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+        }
+    }
+
+    /// The whole response; the connection ends with it.
+    pub(super) fn response(&self) -> Vec<u8> {
+        let reason = self.reason;
+        let body = format!("refused: {reason}\n");
+        format!(
+            "HTTP/1.1 {}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+             X-Chaser-Refused: {reason}\r\nConnection: close\r\n\r\n{body}",
+            reason.status(),
+            body.len(),
+        )
+        .into_bytes()
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(what: Malformed) -> Self {
+        Self::new(Reason::Malformed, what.0)
+    }
+}
+
+/// How often each reason was given.
+#[derive(Debug, Default)]
+pub struct Refusals([AtomicU64; Reason::ALL.len()]);
+
+impl Refusals {
+    pub(super) fn count(&self, reason: Reason) {
+        self.0[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often `reason` was given.
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Every reason with its count, those never given included.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL
+            .into_iter()
+            .map(|reason| (reason, self.of(reason)))
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_cell() {
+        let refusals = Refusals::default();
+        for (times, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, times);
+            (0..times).for_each(|_| refusals.count(reason));
+        }
+        let counts: Vec<u64> = refusals.iter().map(|(_, count)| count).collect();
+        assert_eq!(counts, (0..14).collect::<Vec<u64>>());
+        assert_eq!(refusals.total(), 91);
+    }
+
+    #[test]
+    fn a_refusal_says_how_long_it_is_and_that_it_is_the_last() {
+        let refusal = Refusal::new(Reason::DeniedAddress, "loopback");
+        let response = String::from_utf8(refusal.response()).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 403 Forbidden\r\n"));
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
+        assert!(head.ends_with("\r\nConnection: close"));
+        assert!(!response.contains("loopback"), "the page need not know");
+    }
+}

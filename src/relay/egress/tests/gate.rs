@@ -1,0 +1,133 @@
+use super::*;
+
+const A_WHILE: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn requests_wait_at_a_shut_gate_and_pass_when_it_opens() {
+    let bench = Bench::new().await;
+    let origin = bench.origin(answering).await;
+    bench.gate.send_replace(false);
+    let mut plain = bench.connect().await;
+    plain.send(origin.get("/")).await;
+    let mut tunnel = bench.connect().await;
+    let to = origin.address;
+    tunnel
+        .send(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n"))
+        .await;
+    sleep(A_WHILE).await;
+    assert_eq!(origin.connections(), 0);
+    assert_eq!(bench.egress.refusals().total(), 0);
+    bench.gate.send_replace(true);
+    assert!(plain.head().await.starts_with("HTTP/1.1 200 OK"));
+    assert!(tunnel.head().await.starts_with("HTTP/1.1 200 Connection"));
+}
+
+#[tokio::test]
+async fn nothing_goes_up_an_open_connection_while_the_gate_is_shut() {
+    let bench = Bench::new().await;
+    let origin = bench
+        .origin(|mut peer| async move {
+            peer.send("hello").await;
+            assert_eq!(peer.rest().await.unwrap(), b"held");
+        })
+        .await;
+    let mut client = bench.tunnel(origin.address).await;
+    bench.gate.send_replace(false);
+    // Down goes on.
+    assert_eq!(client.exactly(5).await, "hello");
+    client.send("held").await;
+    client.finish().await;
+    sleep(A_WHILE).await;
+    assert_eq!(bench.meter.traffic().up, 0);
+    bench.gate.send_replace(true);
+    assert_eq!(client.rest().await.unwrap(), b"");
+    bench.agrees_with(&origin).await;
+}
+
+#[tokio::test]
+async fn a_write_that_waits_for_the_origin_stops_with_the_gate() {
+    let bench = Bench::new().await;
+    let (go, goes) = watch::channel(false);
+    let origin = bench
+        .origin(move |mut peer| {
+            let mut goes = goes.clone();
+            async move {
+                goes.wait_for(|go| *go).await.map(drop).unwrap();
+                drop(peer.rest().await);
+            }
+        })
+        .await;
+    let mut client = bench.tunnel(origin.address).await;
+    // More than the sockets between here and there hold.
+    let flood = vec![0; 32 << 20];
+    let sender = async { drop(timeout(A_WHILE * 3, client.stream.write_all(&flood)).await) };
+    bounded(sender).await;
+    bench.gate.send_replace(false);
+    sleep(A_WHILE).await;
+    let at_shut = bench.meter.traffic().up;
+    assert!(at_shut > 0);
+    go.send_replace(true);
+    sleep(A_WHILE).await;
+    assert_eq!(bench.meter.traffic().up, at_shut);
+}
+
+#[tokio::test]
+async fn without_anybody_at_the_gate_nothing_goes_up_ever() {
+    let mut bench = Bench::new().await;
+    let origin = bench
+        .origin(|mut peer| async move { drop(peer.rest().await) })
+        .await;
+    let mut client = bench.tunnel(origin.address).await;
+    bench.gate = watch::channel(true).0;
+    client.send("x").await;
+    client.rest().await.unwrap_err();
+    assert_eq!(bench.meter.traffic().up, 0);
+}
+
+#[tokio::test]
+async fn after_the_cut_the_meter_is_final_and_nobody_listens() {
+    let bench = Bench::new().await;
+    let origin = bench
+        .origin(|mut peer| async move { while peer.stream.write_all(&[1; 4096]).await.is_ok() {} })
+        .await;
+    let mut client = bench.tunnel(origin.address).await;
+    client.exactly(100_000).await;
+    let idle = bench.connect().await;
+    bounded(bench.egress.cut()).await;
+    let at_cut = bench.meter.traffic();
+    assert!(at_cut.down >= 100_000);
+    assert_eq!(bench.meter.connections(), 0);
+    assert_eq!(bench.egress.connections(), 0);
+    drop(client.rest().await);
+    drop(idle);
+    sleep(A_WHILE).await;
+    assert_eq!(bench.meter.traffic(), at_cut);
+    TcpStream::connect(bench.proxy).await.unwrap_err();
+    bounded(bench.egress.cut()).await;
+}
+
+#[tokio::test]
+async fn whoever_started_it_can_stop_it_with_everything_else() {
+    let parent = Tasks::default();
+    let bench = Bench::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let setup = Setup {
+        instance: InstanceId::random(),
+        meter: Arc::clone(&bench.meter),
+        gate: bench.gate.subscribe(),
+        policy: bench.policy.subscribe(),
+        resolver: Arc::new(Resolver::new(&[]).unwrap()),
+    };
+    let egress = Egress::start(listener.into_std().unwrap().into(), setup, &parent).unwrap();
+    let idle = TcpStream::connect(proxy).await.unwrap();
+    bounded(async {
+        while egress.connections() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(parent.drain(Duration::from_secs(5)).await, Ok(()));
+    assert_eq!(egress.connections(), 0);
+    drop(idle);
+}

@@ -1,0 +1,180 @@
+use super::*;
+
+/// Sends a request and reads its refusal: status and reason.
+async fn refusal(bench: &Bench, request: &str) -> (String, String) {
+    let mut client = bench.connect().await;
+    client.send(request).await;
+    let response = String::from_utf8(client.rest().await.unwrap()).unwrap();
+    let reason = response
+        .lines()
+        .find_map(|line| line.strip_prefix("X-Chaser-Refused: "))
+        .unwrap_or_default();
+    (response[9..12].to_owned(), reason.to_owned())
+}
+
+async fn assert_refused(bench: &Bench, request: &str, status: &str, reason: Reason) {
+    let before = bench.egress.refusals().of(reason);
+    let (found, word) = refusal(bench, request).await;
+    assert_eq!(
+        (found.as_str(), word.as_str()),
+        (status, reason.as_str()),
+        "{request}"
+    );
+    assert_eq!(bench.egress.refusals().of(reason), before + 1);
+}
+
+fn asking_for(target: &str) -> [String; 2] {
+    [
+        format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"),
+        format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n"),
+    ]
+}
+
+#[tokio::test]
+async fn denied_addresses_are_refused_and_count_nothing() {
+    let bench = Bench::new().await;
+    let origin = bench.origin(answering).await;
+    bench.allow(&[]);
+    let port = origin.address.port();
+    let own = nix::ifaddrs::getifaddrs()
+        .unwrap()
+        .filter_map(|interface| interface.address?.as_sockaddr_in().map(|v4| v4.ip()))
+        .find(|ip| !ip.is_loopback());
+    let own = own.unwrap_or(Ipv4Addr::LOCALHOST);
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "a.LocalHost.",
+        "0.0.0.0",
+        "169.254.169.254",
+        "10.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        &own.to_string(),
+    ] {
+        for request in asking_for(&format!("{host}:{port}")) {
+            assert_refused(&bench, &request, "403", Reason::DeniedAddress).await;
+        }
+    }
+    for request in asking_for("8.8.8.8:25") {
+        assert_refused(&bench, &request, "403", Reason::DeniedPort).await;
+    }
+    assert_eq!(origin.connections(), 0);
+    assert_eq!(bench.meter.traffic(), Traffic::default());
+}
+
+#[tokio::test]
+async fn allowed_loopback_is_reached_by_name_too() {
+    let bench = Bench::new().await;
+    let origin = bench.origin(answering).await;
+    let mut client = bench.connect().await;
+    let [_, request] = asking_for(&format!("localhost:{}", origin.address.port()));
+    client.send(request).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn an_instance_without_a_route_goes_nowhere() {
+    let bench = Bench::new().await;
+    let origin = bench.origin(answering).await;
+    for route in [
+        None,
+        // Not an address of this host.
+        Some(Route {
+            source: Some(IpAddr::from([192, 0, 2, 77])),
+        }),
+    ] {
+        bench.egress.set_route(route);
+        for request in asking_for(&origin.address.to_string()) {
+            assert_refused(&bench, &request, "503", Reason::NoRoute).await;
+        }
+    }
+    let route = Route {
+        source: Some("::1".parse().unwrap()),
+    };
+    bench.egress.set_route(Some(route));
+    for request in asking_for(&origin.address.to_string()) {
+        assert_refused(&bench, &request, "502", Reason::Unresolved).await;
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_an_upstream_failure() {
+    let bench = Bench::new().await;
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for request in asking_for(&closed.to_string()) {
+        assert_refused(&bench, &request, "502", Reason::ConnectFailed).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_that_are_no_requests_are_refused_by_kind() {
+    let bench = Bench::new().await;
+    let long = format!(
+        "GET http://a/ HTTP/1.1\r\nX: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    let many = format!("GET http://a/ HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(300));
+    for (request, status, reason) in [
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "400",
+            Reason::Malformed,
+        ),
+        ("GET http://a/ HTTP/1.1\n\n", "400", Reason::Malformed),
+        ("\x16\x03\x01\x02\0\x01", "400", Reason::Malformed),
+        (&long, "431", Reason::HeadTooLarge),
+        (&many, "431", Reason::HeadTooLarge),
+        (
+            "GET http://a/ HTTP/1.0\r\n\r\n",
+            "505",
+            Reason::VersionNotSupported,
+        ),
+        (
+            "TRACE http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "405",
+            Reason::MethodNotAllowed,
+        ),
+    ] {
+        assert_refused(&bench, request, status, reason).await;
+    }
+    assert_eq!(bench.meter.traffic(), Traffic::default());
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_body_is_refused_while_nothing_is_answered() {
+    let bench = Bench::new().await;
+    let origin = bench
+        .origin(|mut peer| async move {
+            peer.head().await;
+            drop(peer.rest().await);
+        })
+        .await;
+    let to = origin.address;
+    let request = format!(
+        "POST http://{to}/ HTTP/1.1\r\nHost: {to}\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n0x0\r\n\r\nGET http://{to}/smuggled HTTP/1.1\r\n\r\n"
+    );
+    assert_refused(&bench, &request, "400", Reason::Malformed).await;
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_policy_that_changes_reaches_connections_that_are_kept() {
+    let bench = Bench::new().await;
+    let origin = bench.origin(answering).await;
+    let mut client = bench.connect().await;
+    client.send(origin.get("/")).await;
+    client.head().await;
+    client.exactly(2).await;
+    bench.allow(&[]);
+    client.send(origin.get("/")).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 403 "));
+    assert_eq!(origin.connections(), 1);
+}

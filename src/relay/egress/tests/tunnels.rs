@@ -1,0 +1,119 @@
+use super::*;
+
+#[tokio::test]
+async fn a_tunnel_carries_every_byte_and_the_meter_counts_them() {
+    const SIZE: usize = 3 << 20;
+    let bench = Bench::new().await;
+    let origin = bench
+        .origin(|mut peer| async move {
+            assert_eq!(peer.exactly(5).await, "hello");
+            assert_eq!(peer.rest().await.unwrap().len(), SIZE);
+            peer.send(vec![3; SIZE / 2]).await;
+        })
+        .await;
+    let mut client = bench.connect().await;
+    let to = origin.address;
+    // What a client sends before it has its answer belongs to the tunnel.
+    client
+        .send(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\nhello"))
+        .await;
+    client.head().await;
+    client.send(vec![9; SIZE]).await;
+    // The client has finished, the origin has not.
+    client.finish().await;
+    assert_eq!(client.rest().await.unwrap().len(), SIZE / 2);
+    bench.agrees_with(&origin).await;
+    bounded(async {
+        while bench.meter.connections() != 0 || bench.egress.connections() != 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_origin_may_finish_first() {
+    let bench = Bench::new().await;
+    let origin = bench
+        .origin(|mut peer| async move {
+            peer.send("banner").await;
+            peer.finish().await;
+            assert_eq!(peer.rest().await.unwrap(), b"late");
+        })
+        .await;
+    let mut client = bench.tunnel(origin.address).await;
+    assert_eq!(client.rest().await.unwrap(), b"banner");
+    assert_eq!(bench.meter.connections(), 1);
+    client.send("late").await;
+    client.finish().await;
+    bench.agrees_with(&origin).await;
+}
+
+#[tokio::test]
+async fn a_reset_is_passed_on_as_a_reset() {
+    let bench = Bench::new().await;
+    let origin = bench
+        .origin(|mut peer| async move {
+            peer.exactly(1).await;
+            peer.stream.set_zero_linger().unwrap();
+        })
+        .await;
+    let mut client = bench.tunnel(origin.address).await;
+    client.send("x").await;
+    let error = client.rest().await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+    let (heard, hears) = tokio::sync::oneshot::channel();
+    let heard = parking_lot::Mutex::new(Some(heard));
+    let origin = bench
+        .origin(move |mut peer| {
+            let heard = heard.lock().take();
+            async move {
+                let error = peer.rest().await.unwrap_err();
+                heard.unwrap().send(error.kind()).unwrap();
+            }
+        })
+        .await;
+    let client = bench.tunnel(origin.address).await;
+    client.stream.set_zero_linger().unwrap();
+    drop(client);
+    assert_eq!(bounded(hears).await, Ok(io::ErrorKind::ConnectionReset));
+}
+
+#[tokio::test]
+async fn connections_leave_from_the_routes_address() {
+    let bench = Bench::new().await;
+    let origin = bench.origin(answering).await;
+    for source in [[127, 0, 0, 2], [127, 0, 0, 3]].map(IpAddr::from) {
+        let route = Route {
+            source: Some(source),
+        };
+        bench.egress.set_route(Some(route));
+        let mut client = bench.connect().await;
+        client.send(origin.get("/")).await;
+        client.head().await;
+        assert_eq!(origin.last_from(), Some(source));
+    }
+    let mut client = bench.tunnel(origin.address).await;
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    client.head().await;
+    assert_eq!(origin.last_from(), Some(IpAddr::from([127, 0, 0, 3])));
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_not_used_by_another_route() {
+    let bench = Bench::new().await;
+    let origin = bench.origin(answering).await;
+    let mut client = bench.connect().await;
+    for source in [[127, 0, 0, 2], [127, 0, 0, 3]].map(IpAddr::from) {
+        let route = Route {
+            source: Some(source),
+        };
+        bench.egress.set_route(Some(route));
+        client.send(origin.get("/")).await;
+        client.head().await;
+        client.exactly(2).await;
+        assert_eq!(origin.last_from(), Some(source));
+    }
+    assert_eq!(origin.connections(), 2);
+}

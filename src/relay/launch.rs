@@ -1,0 +1,309 @@
+//! Finding the relay of a runtime directory, starting one where none answers, stopping it.
+//!
+//! The relay must survive whoever started it: its own process group, no descriptor of ours, output
+//! to a file of its own (an inherited stdout would keep our caller's pipe open), the port of the
+//! gateway as its standard input.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Read, Seek, SeekFrom},
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{OpenOptionsExt, PermissionsExt, chown},
+    },
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use nix::{
+    fcntl::{Flock, FlockArg},
+    unistd::{User, geteuid},
+};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::{process::Command, time::Instant};
+use tracing::{info, warn};
+
+use super::{
+    Paths,
+    client::{RelayClient, RelayError, Settings, Welcome},
+};
+use crate::{
+    model::{Class, Classify},
+    runtime::Death,
+};
+
+/// A new relay answers in milliseconds; a loaded host gets this long.
+const START_LIMIT: Duration = Duration::from_secs(15);
+/// Between two looks whether it answers.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a relay may take to stop before it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// How much of a failed relay's output is shown.
+const EVIDENCE: u64 = 1_500;
+
+/// What starting a relay takes.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The runtime directory.
+    pub paths: Paths,
+    /// This program.
+    pub binary: PathBuf,
+    /// The user that the relay becomes when we are root.
+    pub user: String,
+    /// Where its gateway listens.
+    pub cdp_listen: SocketAddr,
+}
+
+/// Why there is no relay.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The runtime directory.
+    #[error("the runtime directory {} cannot be prepared: {source}", path.display())]
+    RuntimeDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The gateway's port.
+    #[error(
+        "the CDP gateway cannot listen on {address}: {source}; free the port or set cdp.listen"
+    )]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The user.
+    #[error("there is no user `{user}` for the relay; create it with `useradd --system {user}`")]
+    NoUser {
+        /// Which.
+        user: String,
+    },
+    /// It could not be started.
+    #[error("the relay cannot be started: {0}")]
+    Spawn(#[source] io::Error),
+    /// It started and went.
+    #[error("the relay ended at once ({status}): {evidence}")]
+    Ended {
+        /// Its exit status.
+        status: String,
+        /// The last it said.
+        evidence: String,
+    },
+    /// It runs and does not answer, or refuses.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+}
+
+impl Classify for LaunchError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Relay(error) => error.class(),
+            Self::Listen { .. } | Self::NoUser { .. } | Self::RuntimeDir { .. } => Class::Invalid,
+            Self::Spawn(_) | Self::Ended { .. } => Class::Internal,
+        }
+    }
+}
+
+/// Greets the relay of the runtime directory, after starting one where none answers. `listener` is a
+/// duplicate of the gateway's listener that outlived an earlier relay.
+///
+/// # Errors
+/// [`LaunchError`] with what an operator can do about it.
+pub async fn ensure(
+    launch: &Launch,
+    client: &RelayClient,
+    settings: &Settings,
+    listener: Option<&OwnedFd>,
+) -> Result<Welcome, LaunchError> {
+    match client.hello(settings).await {
+        Ok(welcome) => return Ok(welcome),
+        Err(RelayError::Unreachable(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let runtime_dir = |source| LaunchError::RuntimeDir {
+        path: launch.paths.root.clone(),
+        source,
+    };
+    prepare(launch)?;
+    let _only_starter = lock(launch.paths.lock()).await.map_err(runtime_dir)?;
+    // Somebody else may have started one while we waited for the lock.
+    if let Ok(welcome) = client.hello(settings).await {
+        return Ok(welcome);
+    }
+    clear_stale(&launch.paths).map_err(runtime_dir)?;
+    let mut log = OpenOptions::new()
+        .append(true)
+        .read(true)
+        .create(true)
+        .mode(0o640)
+        .open(launch.paths.log())
+        .map_err(runtime_dir)?;
+    let said_before = log.seek(SeekFrom::End(0)).map_err(runtime_dir)?;
+    let stdin = match listener {
+        Some(listener) => listener.try_clone().map_err(LaunchError::Spawn)?,
+        None => bind(launch.cdp_listen)?,
+    };
+    let mut child = Command::new(&launch.binary)
+        .arg("relay")
+        .arg("--runtime-dir")
+        .arg(&launch.paths.root)
+        .arg("--cdp-listen")
+        .arg(launch.cdp_listen.to_string())
+        .arg("--user")
+        .arg(&launch.user)
+        .stdin(Stdio::from(stdin))
+        .stdout(log.try_clone().map_err(LaunchError::Spawn)?)
+        .stderr(log.try_clone().map_err(LaunchError::Spawn)?)
+        .process_group(0)
+        .kill_on_drop(false)
+        .spawn()
+        .map_err(LaunchError::Spawn)?;
+    let limit = Instant::now() + START_LIMIT;
+    loop {
+        match client.hello(settings).await {
+            Ok(welcome) => {
+                info!(
+                    pid = welcome.pid,
+                    cdp = welcome.cdp_address,
+                    "relay started"
+                );
+                return Ok(welcome);
+            }
+            Err(RelayError::Unreachable(_)) if Instant::now() < limit => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(status) = child.try_wait().map_err(LaunchError::Spawn)? {
+            return Err(LaunchError::Ended {
+                status: status.to_string(),
+                evidence: evidence(&mut log, said_before),
+            });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Stops the relay of a runtime directory, if one runs; returns once it is gone.
+///
+/// # Errors
+/// Whatever the kernel says of signalling it.
+pub async fn stop(paths: &Paths) -> io::Result<()> {
+    let Some(pid) = fs::read_to_string(paths.pid())
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .and_then(Pid::from_raw)
+    else {
+        return Ok(());
+    };
+    // Only whoever holds the lock on the pid file is the relay: a reused pid is not.
+    if lock_is_free(&paths.pid())? {
+        return clear_stale(paths);
+    }
+    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+    pidfd_send_signal(&pidfd, Signal::TERM)?;
+    let death = Death::of(pidfd)?;
+    if tokio::time::timeout(STOP_LIMIT, death.wait())
+        .await
+        .is_err()
+    {
+        warn!(
+            pid = pid.as_raw_nonzero(),
+            "the relay does not stop and is killed"
+        );
+        pidfd_send_signal(death.fd(), Signal::KILL)?;
+        death.wait().await?;
+    }
+    clear_stale(paths)
+}
+
+/// The runtime directory: ours, but the relay may make files of its own in it (and remove no others).
+fn prepare(launch: &Launch) -> Result<(), LaunchError> {
+    let root = &launch.paths.root;
+    let failed = |source| LaunchError::RuntimeDir {
+        path: root.clone(),
+        source,
+    };
+    fs::create_dir_all(root).map_err(failed)?;
+    let folders = [root.join("meter"), root.join("instances")];
+    for folder in &folders {
+        fs::create_dir_all(folder).map_err(failed)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    if !geteuid().is_root() || launch.user.is_empty() {
+        return Ok(());
+    }
+    let user = User::from_name(&launch.user)
+        .ok()
+        .flatten()
+        .ok_or_else(|| LaunchError::NoUser {
+            user: launch.user.clone(),
+        })?;
+    let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+    chown(root, Some(0), Some(gid)).map_err(failed)?;
+    fs::set_permissions(root, Permissions::from_mode(0o1771)).map_err(failed)?;
+    for folder in &folders {
+        chown(folder, Some(uid), Some(gid)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> Result<OwnedFd, LaunchError> {
+    TcpListener::bind(address)
+        .map(OwnedFd::from)
+        .map_err(|source| LaunchError::Listen { address, source })
+}
+
+/// What a dead relay left behind.
+fn clear_stale(paths: &Paths) -> io::Result<()> {
+    for path in [paths.socket(), paths.fd_socket(), paths.pid()] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn lock(path: PathBuf) -> io::Result<Flock<File>> {
+    let taken = tokio::task::spawn_blocking(move || {
+        let file = open_lock(&path)?;
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| io::Error::from(error))
+    });
+    taken
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+fn lock_is_free(path: &Path) -> io::Result<bool> {
+    match Flock::lock(open_lock(path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(_free) => Ok(true),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(false),
+        Err((_, error)) => Err(error.into()),
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+fn evidence(log: &mut File, from: u64) -> String {
+    let mut said = String::new();
+    let read = log
+        .seek(SeekFrom::Start(from))
+        .and_then(|_| log.take(EVIDENCE).read_to_string(&mut said));
+    match read {
+        Ok(0) => "it said nothing".to_owned(),
+        Ok(_) => said.trim().to_owned(),
+        Err(error) => format!("its log cannot be read: {error}"),
+    }
+}

@@ -1,0 +1,100 @@
+//! Between the wire's words and the model's, from the relay's side.
+
+use std::str::FromStr;
+
+use secrecy::SecretString;
+use tonic::Status;
+
+use super::{ledger::News, sessions::Tombstone};
+use crate::{
+    model::{BootInstant, Ending, Traffic},
+    wire::relay as pb,
+};
+
+pub(super) fn parse<T: FromStr<Err: std::fmt::Display>>(
+    field: &str,
+    text: &str,
+) -> Result<T, Status> {
+    text.parse()
+        .map_err(|error| Status::invalid_argument(format!("{field}: {error}")))
+}
+
+pub(super) fn parse_all<T: FromStr<Err: std::fmt::Display>>(
+    field: &str,
+    texts: &[String],
+) -> Result<Vec<T>, Status> {
+    texts.iter().map(|text| parse(field, text)).collect()
+}
+
+pub(super) fn instant(field: &str, at: Option<pb::BootInstant>) -> Result<BootInstant, Status> {
+    let at = at.ok_or_else(|| Status::invalid_argument(format!("{field} is missing")))?;
+    Ok(BootInstant {
+        boot: parse(field, &at.boot_id)?,
+        micros: at.micros,
+    })
+}
+
+pub(super) fn secret(token: String) -> Option<SecretString> {
+    (!token.is_empty()).then(|| SecretString::from(token))
+}
+
+pub(super) fn ending_to_wire(ending: &Ending) -> pb::Ending {
+    let Traffic {
+        up,
+        down,
+        cdp_up,
+        cdp_down,
+    } = ending.traffic;
+    let micros = ending.at.unix_timestamp_nanos() / 1_000;
+    pb::Ending {
+        reason: ending.reason.as_str().to_owned(),
+        at_unix_micros: i64::try_from(micros).unwrap_or(i64::MAX),
+        traffic: Some(pb::Traffic {
+            up,
+            down,
+            cdp_up,
+            cdp_down,
+        }),
+        detail: ending.detail.clone().unwrap_or_default(),
+    }
+}
+
+pub(super) fn tombstone(tombstone: Tombstone) -> pb::Ended {
+    pb::Ended {
+        session_id: tombstone.session.into(),
+        instance_id: tombstone
+            .instance
+            .map_or_else(String::new, |id| id.to_string()),
+        ending: Some(ending_to_wire(&tombstone.ending)),
+        seq: tombstone.seq,
+        record: tombstone.record,
+    }
+}
+
+pub(super) fn event(seq: u64, news: News) -> pb::Event {
+    let what = match news {
+        News::Ended {
+            session,
+            instance,
+            ending,
+            record,
+        } => pb::event::What::Ended(tombstone(Tombstone {
+            session,
+            instance,
+            ending,
+            seq,
+            record,
+        })),
+        News::SocketsLow(instance) => pb::event::What::SocketsLow(pb::SocketsLow {
+            instance_id: instance.to_string(),
+        }),
+        News::InstanceLost { instance, cause } => pb::event::What::InstanceLost(pb::InstanceLost {
+            instance_id: instance.to_string(),
+            cause,
+        }),
+    };
+    pb::Event {
+        seq,
+        what: Some(what),
+    }
+}

@@ -1,0 +1,300 @@
+//! The relay as a process: what it opens while it may, what it gives up, how it serves and stops.
+//!
+//! Started by a root agent it opens nothing but its listener before it becomes its own user for
+//! good: no capability, no way back (`PR_SET_NO_NEW_PRIVS`). It works inside the runtime directory,
+//! by relative names, so that directories above need not be open to it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::{Uid, User, chdir, geteuid, setgid, setgroups, setuid},
+};
+use parking_lot::Mutex;
+use socket2::SockRef;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
+use tracing::{info, warn};
+
+use super::{Relay, fds, rpc::Rpc};
+use crate::{
+    relay::{
+        Config, Paths,
+        egress::{Policy, Resolver},
+        gateway,
+    },
+    runtime::{Tasks, boot_now},
+    wire::relay::relay_service_server::RelayServiceServer,
+};
+
+/// Nobody watches and nothing is held for this long: the relay is not needed any more.
+const LONELY: Duration = Duration::from_secs(60);
+/// How often expectations and old endings are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How long stopping may take.
+const GRACE: Duration = Duration::from_secs(5);
+/// Calls that one connection of the agent may have under way.
+const CALLS: usize = 512;
+
+/// What `chaser relay` is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The runtime directory.
+    pub runtime_dir: PathBuf,
+    /// Where the gateway listens, unless standard input is a listening socket.
+    pub cdp_listen: SocketAddr,
+    /// The user to become when started as root; empty stays root.
+    pub user: String,
+}
+
+/// Why a relay could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failed {
+    /// The runtime directory.
+    #[error("the runtime directory {} cannot be used: {source}", path.display())]
+    RuntimeDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The gateway's port.
+    #[error("the CDP gateway cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The user.
+    #[error("user `{user}` cannot be taken on: {why}; create it with `useradd --system {user}`")]
+    User {
+        /// Which.
+        user: String,
+        /// Why.
+        why: String,
+    },
+    /// Another relay lives.
+    #[error("another relay serves this runtime directory")]
+    Running,
+    /// Anything later.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Whether a process of this user may give orders: root, or the relay's own user.
+pub(super) fn may_command(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
+}
+
+/// Runs a relay until it is told to stop or nobody needs it.
+///
+/// # Errors
+/// [`Failed`] when it cannot start.
+pub fn run(options: &Options) -> Result<(), Failed> {
+    let dir = |source: io::Error| Failed::RuntimeDir {
+        path: options.runtime_dir.clone(),
+        source,
+    };
+    chdir(&options.runtime_dir).map_err(|error| dir(error.into()))?;
+    let listener = inherited_listener().map_or_else(
+        || {
+            TcpListener::bind(options.cdp_listen).map_err(|source| Failed::Listen {
+                address: options.cdp_listen,
+                source,
+            })
+        },
+        Ok,
+    )?;
+    raise_descriptor_limit();
+    become_user(&options.user)?;
+    let paths = Paths {
+        root: PathBuf::from("."),
+    };
+    for folder in ["meter", "instances"] {
+        std::fs::create_dir_all(folder).map_err(dir)?;
+    }
+    let _pid_file = claim(&paths.pid()).map_err(dir)?.ok_or(Failed::Running)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("relay")
+        .build()?;
+    runtime.block_on(serve(paths, listener))?;
+    Ok(())
+}
+
+async fn serve(paths: Paths, listener: TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let cdp_address = listener.local_addr()?.to_string();
+    let gateway_fd = OwnedFd::from(listener.try_clone()?);
+    let tasks = Tasks::default();
+    let defaults = Config::default();
+    let (limits, limits_seen) = watch::channel(gateway::Limits {
+        hold_timeout: defaults.hold_timeout,
+        max_message_bytes: defaults.max_message_bytes,
+        max_clients_per_session: defaults.max_clients_per_session,
+    });
+    let relay = Arc::new(Relay {
+        paths: paths.clone(),
+        tasks: tasks.clone(),
+        sessions: super::Sessions::default(),
+        instances: super::Instances::default(),
+        ledger: super::Ledger::default(),
+        policy: watch::Sender::new(Arc::new(Policy::new(Vec::new()))),
+        gateway: limits,
+        resolver: Mutex::new(Arc::new(Resolver::new(&[]).map_err(io::Error::other)?)),
+        refused_before: Mutex::default(),
+    });
+    gateway::serve(
+        tokio::net::TcpListener::from_std(listener)?,
+        Arc::clone(&relay) as Arc<dyn gateway::Directory>,
+        limits_seen,
+        &tasks,
+    );
+    let handover = fds::open(&paths.fd_socket())?;
+    fds::serve(handover, Arc::clone(&relay), gateway_fd)?;
+    let watchers = watch::Sender::new(0);
+    let rpc = Rpc {
+        relay: Arc::clone(&relay),
+        relay_id: uuid::Uuid::new_v4().to_string(),
+        cdp_address: cdp_address.clone(),
+        epoch: AtomicU64::new(0),
+        watchers: watchers.clone(),
+    };
+    let commands = commands(&paths.socket())?;
+    let stopping = tasks.stopping();
+    let server = tonic::transport::Server::builder()
+        .concurrency_limit_per_connection(CALLS)
+        .add_service(RelayServiceServer::new(rpc))
+        .serve_with_incoming_shutdown(commands, stopping.cancelled_owned());
+    tasks.spawn("orders", |_stop| async move {
+        if let Err(error) = server.await {
+            warn!(%error, "no more orders can be taken");
+        }
+    });
+    info!(pid = std::process::id(), cdp = cdp_address, "relay ready");
+    until_not_needed(&relay, &watchers).await?;
+    for attachment in relay.instances.all() {
+        attachment.cut().await;
+    }
+    if let Err(stuck) = tasks.drain(GRACE).await {
+        warn!(error = %stuck, "relay stops without them");
+    }
+    info!("relay stopped");
+    Ok(())
+}
+
+async fn until_not_needed(relay: &Arc<Relay>, watchers: &watch::Sender<usize>) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut sweep = tokio::time::interval(SWEEP);
+    let mut needed = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            now = sweep.tick() => {
+                relay.sessions.forget(boot_now()?, relay.ledger.acked());
+                if *watchers.borrow() > 0 || !relay.instances.is_empty() {
+                    needed = now;
+                } else if now.duration_since(needed) >= LONELY {
+                    info!("nobody needs this relay");
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Connections of root and of our own user to `R/relay.sock`.
+fn commands(
+    path: &Path,
+) -> io::Result<impl tokio_stream::Stream<Item = io::Result<UnixStream>> + use<>> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let incoming = UnixListenerStream::new(listener);
+    Ok(incoming.filter(|peer| match peer {
+        Ok(peer) => peer
+            .peer_cred()
+            .is_ok_and(|credentials| may_command(credentials.uid())),
+        Err(_) => true,
+    }))
+}
+
+/// Standard input, when it is a listening socket: how an agent (or systemd) hands the port over, so
+/// that clients queue instead of being refused while a relay restarts.
+fn inherited_listener() -> Option<TcpListener> {
+    let stdin = rustix::stdio::stdin();
+    SockRef::from(&stdin)
+        .is_listener()
+        .is_ok_and(|is| is)
+        .then(|| stdin.try_clone_to_owned().ok().map(TcpListener::from))
+        .flatten()
+}
+
+/// As many descriptors as the host allows: sessions are made of them.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open descriptors stays as it is");
+    }
+}
+
+/// Gives root up for good.
+fn become_user(user: &str) -> Result<(), Failed> {
+    let failed = |why: String| Failed::User {
+        user: user.to_owned(),
+        why,
+    };
+    if geteuid().is_root() && !user.is_empty() {
+        let found = User::from_name(user)
+            .map_err(|error| failed(error.to_string()))?
+            .ok_or_else(|| failed("there is no such user".to_owned()))?;
+        setgroups(&[found.gid])
+            .and_then(|()| setgid(found.gid))
+            .and_then(|()| setuid(found.uid))
+            .map_err(|error| failed(error.to_string()))?;
+        if setuid(Uid::from_raw(0)).is_ok() {
+            return Err(failed("root could be taken back".to_owned()));
+        }
+    }
+    nix::sys::prctl::set_no_new_privs().map_err(|error| failed(error.to_string()))
+}
+
+/// Writes and locks the pid file; `None` when another relay holds it.
+fn claim(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .open(path)?;
+    let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => file,
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+        Err((_, error)) => return Err(error.into()),
+    };
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(Some(file))
+}

@@ -1,0 +1,77 @@
+//! A session as others see it.
+
+use std::net::IpAddr;
+
+use time::OffsetDateTime;
+
+use crate::model::{EndReason, Failure, Phase, SessionId, SessionSpec, Traffic};
+
+/// A session at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Which.
+    pub id: SessionId,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// What was ordered.
+    pub spec: SessionSpec,
+    /// `Android 10 - Chrome 156 (Mobile)`, from ready on.
+    pub device: Option<String>,
+    /// Full version of the running browser, from ready on.
+    pub browser_version: Option<String>,
+    /// Address that its connections leave from, where it is known.
+    pub egress_ip: Option<IpAddr>,
+    /// Bytes so far; final once it has ended.
+    pub traffic: Traffic,
+    /// When it was ordered.
+    pub created_at: OffsetDateTime,
+    /// When it was ready.
+    pub ready_at: Option<OffsetDateTime>,
+    /// When its ttl runs out.
+    pub expires_at: OffsetDateTime,
+    /// When it ended.
+    pub ended_at: Option<OffsetDateTime>,
+    /// Why it ended.
+    pub end_reason: Option<EndReason>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Whether it is charged: it was ready and did not end by our fault.
+    pub billable: bool,
+}
+
+/// One numbered event of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its number: gapless, starting at 1.
+    pub seq: u64,
+    /// When.
+    pub at: OffsetDateTime,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// A session changed; this is how it is now.
+    Session(Box<Snapshot>),
+    /// Something under one or more sessions died.
+    SubstrateDown {
+        /// What was seen.
+        cause: String,
+        /// The sessions that it took.
+        sessions: Vec<SessionId>,
+    },
+}
+
+/// What a watcher gets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// The next event.
+    Event(Event),
+    /// Some events are gone: list, then go on from here.
+    Gap {
+        /// The oldest event that is still held.
+        oldest_seq: u64,
+    },
+}

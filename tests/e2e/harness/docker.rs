@@ -1,0 +1,74 @@
+//! Docker as its operator sees it: through the command line, never through the code under test.
+
+use std::process::Command;
+
+/// The output of `docker ARGS`, or the reason why a run without Docker is worth nothing.
+fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker")
+        .args(args)
+        .output()
+        .expect("Docker is installed: `make setup`");
+    assert!(
+        output.status.success(),
+        "docker {args:?} failed (does dockerd run? `make setup`): {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Fails where there is nothing to test with: a missing browser is never a pass.
+pub fn require_image() {
+    let images = docker(&["images", "--quiet", "chaser/chromium:latest"]);
+    assert!(
+        !images.trim().is_empty(),
+        "the image chaser/chromium:latest is missing: `make setup` builds it"
+    );
+}
+
+/// Names of all containers of a node, running or not.
+pub fn containers_of(node: &str) -> Vec<String> {
+    if node.is_empty() {
+        // It did not live long enough to say who it is.
+        return Vec::new();
+    }
+    let filter = format!("label=chaser.node={node}");
+    docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"])
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+pub fn remove_all_of(node: &str) {
+    for name in containers_of(node) {
+        // Somebody else may have been faster.
+        drop(
+            Command::new("docker")
+                .args(["rm", "-f", "-v", &name])
+                .output(),
+        );
+    }
+}
+
+pub fn kill(container: &str) {
+    docker(&["kill", container]);
+}
+
+/// One field of `docker inspect`, by Go template.
+pub fn inspect(container: &str, template: &str) -> String {
+    docker(&["inspect", "--format", template, container])
+        .trim()
+        .to_owned()
+}
+
+/// Pid of a running container's init.
+pub fn pid(container: &str) -> Option<u32> {
+    let output = Command::new("docker")
+        .args(["inspect", "--format", "{{.State.Pid}}", container])
+        .output()
+        .unwrap();
+    let pid = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .ok()?;
+    (pid != 0).then_some(pid)
+}

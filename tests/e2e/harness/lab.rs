@@ -1,0 +1,252 @@
+//! A small internet of a test's own: a network namespace behind a veth pair.
+//!
+//! ```text
+//!   host side  lab<n>   10.77.n.1, egress addresses 10.77.n.11 …
+//!                │ veth
+//!   inside     lab<n>i  10.77.n.200 the origin, 10.77.n.201 a neighbour, and what a test adds
+//! ```
+//! What a page must never reach lives inside as well, so that a failing test sends nothing beyond
+//! this machine. The number `n` is held by a file lock: whoever takes it next sweeps what a killed
+//! run left behind.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns};
+use rustix::fs::{FlockOperation, flock};
+
+use super::{docker, processes};
+
+const CLAIMS: &str = "/run/chaser-lab";
+
+pub struct Lab {
+    number: u8,
+    _claim: File,
+}
+
+impl Lab {
+    /// Takes a free number, removes what an earlier owner left, and lays the cable.
+    pub fn new() -> Self {
+        fs::create_dir_all(CLAIMS).unwrap();
+        let (number, claim) = (1..=250)
+            .find_map(|number| {
+                let claim = File::create(format!("{CLAIMS}/{number}")).unwrap();
+                flock(&claim, FlockOperation::NonBlockingLockExclusive)
+                    .is_ok()
+                    .then_some((number, claim))
+            })
+            .expect("one of 250 labs is free");
+        let lab = Self {
+            number,
+            _claim: claim,
+        };
+        lab.sweep();
+        let (n, host, inside) = (number, lab.host_link(), lab.inside_link());
+        let namespace = lab.namespace();
+        ip(
+            None,
+            &format!(
+                "netns add {namespace}\n\
+                 link add {host} type veth peer name {inside} netns {namespace}\n\
+                 addr add 10.77.{n}.1/24 dev {host}\n\
+                 addr add fd77:{n}::1/64 dev {host} nodad\n\
+                 link set {host} up\n"
+            ),
+        );
+        ip(
+            Some(&namespace),
+            &format!(
+                "link set lo up\n\
+                 addr add 10.77.{n}.200/24 dev {inside}\n\
+                 addr add 10.77.{n}.201/24 dev {inside}\n\
+                 addr add fd77:{n}::200/64 dev {inside} nodad\n\
+                 link set {inside} up\n"
+            ),
+        );
+        lab
+    }
+
+    /// Where origins listen; the one address that sessions may reach by default.
+    pub fn origin_ip(&self) -> IpAddr {
+        self.ip(200)
+    }
+
+    /// Beside the origin, and denied.
+    pub fn neighbour_ip(&self) -> IpAddr {
+        self.ip(201)
+    }
+
+    pub fn host_ip(&self) -> IpAddr {
+        self.ip(1)
+    }
+
+    pub fn ipv6(&self) -> IpAddr {
+        format!("fd77:{}::200", self.number).parse().unwrap()
+    }
+
+    /// Puts `count` addresses on the host's side, for sessions to leave from.
+    pub fn egress_addresses(&self, count: u8) -> Vec<IpAddr> {
+        assert!(count <= 150, "10.77.n.11 to .160");
+        let addresses: Vec<_> = (0..count).map(|i| self.ip(11 + i)).collect();
+        let link = self.host_link();
+        let lines: String = addresses
+            .iter()
+            .map(|ip| format!("addr replace {ip}/32 dev {link}\n"))
+            .collect();
+        ip(None, &lines);
+        addresses
+    }
+
+    /// An address from anywhere else in the world, inside, with the host's road to it.
+    pub fn claim_address(&self, address: Ipv4Addr) {
+        let (namespace, inside, host) = (self.namespace(), self.inside_link(), self.host_link());
+        ip(
+            Some(&namespace),
+            &format!("addr add {address}/32 dev {inside}\n"),
+        );
+        ip(None, &format!("route add {address}/32 dev {host}\n"));
+    }
+
+    /// A TCP listener inside.
+    pub fn listen(&self, address: SocketAddr) -> tokio::net::TcpListener {
+        let listener = self.inside(move || std::net::TcpListener::bind(address).unwrap());
+        listener.set_nonblocking(true).unwrap();
+        tokio::net::TcpListener::from_std(listener).unwrap()
+    }
+
+    /// A UDP socket inside.
+    pub fn listen_udp(&self, address: SocketAddr) -> tokio::net::UdpSocket {
+        let socket = self.inside(move || std::net::UdpSocket::bind(address).unwrap());
+        socket.set_nonblocking(true).unwrap();
+        tokio::net::UdpSocket::from_std(socket).unwrap()
+    }
+
+    /// A port of 127.0.0.1 that no other lab uses.
+    pub fn port(&self, which: u16) -> u16 {
+        assert!(which < 10, "ten ports per lab");
+        20_000 + u16::from(self.number) * 10 + which
+    }
+
+    /// Memory-backed and short: a runtime directory holds counters and socket paths.
+    pub fn runtime_dir(&self) -> PathBuf {
+        PathBuf::from(format!("/dev/shm/lab{}", self.number))
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lab{}", self.number))
+    }
+
+    fn ip(&self, last: u8) -> IpAddr {
+        IpAddr::from([10, 77, self.number, last])
+    }
+
+    fn namespace(&self) -> String {
+        format!("lab{}", self.number)
+    }
+
+    fn host_link(&self) -> String {
+        format!("lab{}", self.number)
+    }
+
+    fn inside_link(&self) -> String {
+        format!("lab{}i", self.number)
+    }
+
+    /// Runs on a thread of its own, because the thread stays in the namespace until it ends.
+    fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let namespace = File::open(format!("/run/netns/{}", self.namespace())).unwrap();
+        thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        })
+        .join()
+        .unwrap()
+    }
+
+    /// Everything that may carry this number; absence is success.
+    fn sweep(&self) {
+        for pid_file in ["up.pid", "relay.pid"] {
+            let recorded = fs::read_to_string(self.runtime_dir().join(pid_file));
+            if let Some(pid) = recorded.ok().and_then(|text| text.trim().parse().ok())
+                && processes::command_line(pid).contains("chaser")
+            {
+                processes::kill(pid);
+            }
+        }
+        if let Ok(node) = fs::read_to_string(self.runtime_dir().join("node.id")) {
+            docker::remove_all_of(&node);
+        }
+        for directory in [self.runtime_dir(), self.state_dir()] {
+            drop(fs::remove_dir_all(directory));
+        }
+        self.unplug();
+    }
+
+    fn unplug(&self) {
+        for words in [
+            ["link", "del", self.host_link().as_str()],
+            ["netns", "del", self.namespace().as_str()],
+        ] {
+            // The usual answer is that there is no such thing.
+            drop(
+                Command::new("ip")
+                    .args(words)
+                    .stderr(Stdio::null())
+                    .status(),
+            );
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.unplug();
+        if thread::panicking() {
+            return;
+        }
+        for directory in [self.runtime_dir(), self.state_dir()] {
+            drop(fs::remove_dir_all(directory));
+        }
+    }
+}
+
+/// Lines for `ip -batch`, on the host or inside.
+fn ip(namespace: Option<&str>, lines: &str) {
+    let mut ip = Command::new("ip")
+        .args(namespace.into_iter().flat_map(|name| ["-n", name]))
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("iproute2 is installed");
+    let mut stdin = ip.stdin.take().unwrap();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    drop(stdin);
+    assert!(ip.wait().unwrap().success(), "ip -batch refused:\n{lines}");
+}
+
+#[tokio::test]
+async fn a_lab_leaves_nothing_behind() {
+    let lab = Lab::new();
+    let (namespace, link) = (
+        PathBuf::from(format!("/run/netns/{}", lab.namespace())),
+        PathBuf::from(format!("/sys/class/net/{}", lab.host_link())),
+    );
+    let inside = lab.listen(SocketAddr::new(lab.origin_ip(), 80));
+    let from = lab.egress_addresses(2)[1];
+    assert!(namespace.exists() && link.exists());
+
+    let dial = tokio::net::TcpSocket::new_v4().unwrap();
+    dial.bind(SocketAddr::new(from, 0)).unwrap();
+    let dialled = dial.connect(SocketAddr::new(lab.origin_ip(), 80)).await;
+    dialled.unwrap();
+    assert_eq!(inside.accept().await.unwrap().1.ip(), from);
+
+    drop(lab);
+    assert!(!namespace.exists() && !link.exists());
+}

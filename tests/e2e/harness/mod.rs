@@ -1,0 +1,40 @@
+//! What the tests stand on.
+//!
+//! A [`Lab`] is a network of the test's own, with an [`Origin`] and perhaps a [`Dns`] in it. A
+//! [`Chaser`] is the real binary. [`Api`] and [`Node`] order sessions, [`Library`] and [`Cdp`]
+//! drive them. Nothing here knows how the program works inside.
+
+mod cdp;
+mod chaser;
+mod dns;
+pub mod docker;
+mod lab;
+mod leftovers;
+mod library;
+mod node;
+mod origin;
+mod patience;
+pub mod processes;
+mod rest;
+mod trap;
+
+use ::chaser::runtime::Tasks;
+
+pub use cdp::Cdp;
+pub use chaser::{Chaser, Setup};
+pub use dns::Dns;
+pub use lab::Lab;
+pub use leftovers::Footprint;
+pub use library::{Client, Library};
+pub use node::{Node, session_id, spec};
+pub use origin::{Bytes, Origin};
+pub use patience::{eventually, seconds};
+pub use rest::{Answer, Api, Session};
+pub use trap::Trap;
+
+/// A lab with its origin: where nearly every test begins.
+pub fn lab() -> (Lab, Origin) {
+    let lab = Lab::new();
+    let origin = Origin::start(&lab, &Tasks::default());
+    (lab, origin)
+}

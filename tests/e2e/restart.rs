@@ -1,0 +1,126 @@
+//! The split is real: agent and relay die alone.
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::harness::{Cdp, Chaser, Library, eventually, lab, processes, seconds};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_of_the_agent_is_felt_by_no_client_and_a_new_agent_finds_everything() {
+    let (lab, origin) = lab();
+    let mut chaser = Chaser::start(&lab).await;
+    let session = chaser.api.ready_session().await;
+    let before = session.get().await;
+    let relay = chaser.relay_pid();
+    let mut client = Library::Patchright.connect(&session.cdp_url).await;
+    let urls = ["/a", "/b", "/c"].map(|path| origin.http(path));
+    client.must("loop", json!({ "urls": urls })).await;
+    arrivals(&mut client, 3).await;
+
+    chaser.sigkill();
+    let at_the_kill = arrivals(&mut client, 0).await;
+    arrivals(&mut client, at_the_kill + 5).await;
+    chaser.restart().await;
+    let at_the_return = arrivals(&mut client, 0).await;
+    arrivals(&mut client, at_the_return + 5).await;
+    let told = client.must("loop_stop", json!({})).await;
+    assert_eq!(told["failures"], json!([]));
+    assert!(!client.was_disconnected());
+
+    assert_eq!(chaser.relay_pid(), relay, "the relay lived on");
+    let after = session.get().await;
+    for field in ["status", "device", "proxy_ip", "created_at", "expires_at"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    let ip = session.egress_ip().await;
+    eventually("the meter is whole", seconds(5), async || {
+        let shown = session.get().await;
+        let seen = origin.bytes_of(ip);
+        (shown["bytes_up"] == seen.up && shown["bytes_down"] == seen.down).then_some(())
+    })
+    .await;
+    let fresh = chaser.api.ready_session().await;
+    assert_ne!(fresh.egress_ip().await, ip, "the lease was remembered");
+    assert_eq!(session.delete().await.status, 204);
+}
+
+/// Waits until the looping client has arrived so often; how often it has.
+async fn arrivals(client: &mut crate::harness::Client, at_least: u64) -> u64 {
+    eventually("the client navigates on", seconds(30), async || {
+        let told: Value = client.must("loop_count", json!({})).await;
+        assert_eq!(told["failures"], json!([]));
+        let arrived = told["arrived"].as_u64().unwrap();
+        (arrived >= at_least).then_some(arrived)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_while_the_agent_is_away_is_told_by_the_next_one() {
+    let (lab, _origin) = lab();
+    let mut chaser = crate::harness::Setup::on(&lab)
+        .set("session", "idle_timeout = \"3s\"")
+        .start()
+        .await;
+    let session = chaser.api.ready_session().await;
+    let cdp = Cdp::open(&session.cdp_url).await;
+    chaser.sigkill();
+    drop(cdp);
+    sleep(seconds(5)).await;
+    let refused = Cdp::connect(&session.cdp_url).await.err().unwrap();
+    assert_eq!(refused.status, 410, "the relay ended it alone");
+    chaser.restart().await;
+    let closed = session.wait_for("closed").await;
+    assert_eq!(closed["ended_reason"], "idle_expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_relay_is_started_again_and_clients_reconnect() {
+    let (lab, origin) = lab();
+    let chaser = Chaser::start(&lab).await;
+    let session = chaser.api.ready_session().await;
+    let mut client = Library::Patchright.connect(&session.cdp_url).await;
+    client.goto(&origin.http("/before")).await;
+    let bytes = session.get().await["bytes_down"].as_u64().unwrap();
+
+    let first = chaser.relay_pid();
+    processes::kill(first);
+    eventually("another relay runs", seconds(10), async || {
+        let now = std::fs::read_to_string(chaser.runtime_dir.join("relay.pid")).ok()?;
+        let now: u32 = now.trim().parse().ok()?;
+        (now != first && processes::lives(now)).then_some(())
+    })
+    .await;
+    eventually("the old client was cut", seconds(5), async || {
+        client.was_disconnected().then_some(())
+    })
+    .await;
+
+    // The gateway's listener stayed open: whoever comes early waits.
+    let mut again = Library::Patchright.connect(&session.cdp_url).await;
+    assert_eq!(
+        again.evaluate("location.pathname").await,
+        "/before",
+        "the same browser"
+    );
+    again.goto(&origin.http("/after")).await;
+    assert_eq!(session.get().await["status"], "ready");
+    eventually("the meter goes on", seconds(5), async || {
+        (session.get().await["bytes_down"].as_u64().unwrap() > bytes).then_some(())
+    })
+    .await;
+    assert_eq!(session.delete().await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_and_a_new_start_begin_with_a_clean_table() {
+    let (lab, _origin) = lab();
+    let mut chaser = Chaser::start(&lab).await;
+    let session = chaser.api.ready_session().await;
+    assert_eq!(chaser.terminate(seconds(30)), Some(0));
+    chaser.restart().await;
+    let closed = session.get().await;
+    assert_eq!(closed["status"], "closed");
+    assert_eq!(closed["ended_reason"], "substrate_down");
+    chaser.api.ready_session().await;
+}
