@@ -1,10 +1,50 @@
 //! Started browsers: one container, one namespace, one relay attachment each.
+//!
+//! ```text
+//! Starting ──▶ Parked ──▶ Bound ──▶ Destroying ──▶ Gone      (failure from anywhere → Destroying)
+//! ```
+//!
+//! An instance is made for a profile and serves at most one session, ever. One driver task owns each
+//! of them: what may happen is decided by [`machine`], the way up is in `start` (by type), the one
+//! way down in `destroy` (by data, idempotent, retried for ever). Everything on the host is keyed by
+//! the instance's id, so a crashed agent finds it all again by name.
 
+mod destroy;
+mod driver;
+mod error;
+mod handle;
+pub mod machine;
+mod start;
 pub mod substrate;
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use serde::Deserialize;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+pub use error::{InstanceError, StartError};
+pub use handle::{Instance, Phone, View};
+
+use self::{driver::Driver, start::Held};
+use crate::{
+    docker::{Container, Docker},
+    journal::{InstanceRow, Journal},
+    model::{InstanceId, InstancePhase, NodeId},
+    relay::{
+        Paths,
+        client::{Bind, RelayClient},
+    },
+    routes::Routes,
+    runtime::Tasks,
+};
+
+/// Label of a container: the instance that it is.
+pub const INSTANCE_LABEL: &str = "chaser.instance";
+/// Label of a container: the node that made it.
+pub const NODE_LABEL: &str = "chaser.node";
+
+const MAILBOX: usize = 16;
 
 /// `[instance]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -44,5 +84,200 @@ impl Default for Config {
             start_timeout: Duration::from_secs(60),
             concurrent_starts: 4,
         }
+    }
+}
+
+/// Name of the container of an instance: the idempotency key of its creation.
+#[must_use]
+pub fn container_name(id: InstanceId) -> String {
+    format!("chaser-{id}")
+}
+
+/// What making and removing instances takes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// `[instance]`.
+    pub config: Arc<Config>,
+    /// Whose containers they are.
+    pub node: NodeId,
+    /// Docker.
+    pub docker: Docker,
+    /// The journal.
+    pub journal: Journal,
+    /// The addresses.
+    pub routes: Routes,
+    /// The relay.
+    pub relay: RelayClient,
+    /// Where the relay keeps its files.
+    pub paths: Paths,
+    starts: Arc<Semaphore>,
+}
+
+impl Tools {
+    /// The tools of one node.
+    #[must_use]
+    pub fn new(
+        (node, config): (NodeId, Config),
+        docker: Docker,
+        (journal, routes): (Journal, Routes),
+        (relay, paths): (RelayClient, Paths),
+    ) -> Self {
+        let starts = usize::try_from(config.concurrent_starts)
+            .unwrap_or(1)
+            .max(1);
+        Self {
+            config: Arc::new(config),
+            node,
+            docker,
+            journal,
+            routes,
+            relay,
+            paths,
+            starts: Arc::new(Semaphore::new(starts)),
+        }
+    }
+
+    fn labels(&self, id: InstanceId) -> [(String, String); 2] {
+        [
+            (INSTANCE_LABEL.to_owned(), id.to_string()),
+            (NODE_LABEL.to_owned(), self.node.to_string()),
+        ]
+    }
+
+    /// A container that must be running.
+    async fn running(&self, name: &str) -> Result<Container, StartError> {
+        match self.docker.inspect(name).await? {
+            Some(container) if container.running => Ok(container),
+            Some(container) => Err(start::exited(self, &container).await),
+            None => Err(StartError::Replaced),
+        }
+    }
+}
+
+/// Every instance of this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Instances {
+    tools: Tools,
+    tasks: Tasks,
+    /// Held to look up or to change an entry, never across a wait.
+    all: Arc<Mutex<HashMap<InstanceId, Instance>>>,
+}
+
+impl Instances {
+    /// None yet.
+    #[must_use]
+    pub fn new(tools: Tools, tasks: &Tasks) -> Self {
+        Self {
+            tools,
+            tasks: tasks.clone(),
+            all: Arc::default(),
+        }
+    }
+
+    /// What they are made with.
+    #[must_use]
+    pub const fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// Drives the instance of a journalled row: one that is `Starting` is started, one that is
+    /// `Destroying` is removed.
+    pub fn drive(&self, row: InstanceRow) -> Instance {
+        self.spawn(row, None, None, None)
+    }
+
+    /// Takes over an instance that runs: started by an earlier agent, attached to the relay or not.
+    ///
+    /// # Errors
+    /// [`StartError`] when it is not the container that the journal speaks of.
+    pub async fn adopt(
+        &self,
+        row: InstanceRow,
+        phone: Phone,
+        bound: Option<Bind>,
+    ) -> Result<Instance, StartError> {
+        let container = self.tools.running(&container_name(row.id)).await?;
+        if row.container != Some(start::binding(&container)) {
+            return Err(StartError::Replaced);
+        }
+        let held = Held {
+            pidfd: start::hold(&self.tools, &container).await?,
+            egress: None,
+        };
+        Ok(self.spawn(row, Some(held), Some(phone), bound))
+    }
+
+    /// Kills the container of an instance, driven or not; returns once its init is dead.
+    ///
+    /// # Errors
+    /// [`InstanceError`] when Docker cannot.
+    pub async fn kill(&self, id: InstanceId) -> Result<(), InstanceError> {
+        driver::kill(&self.tools, id).await
+    }
+
+    fn spawn(
+        &self,
+        row: InstanceRow,
+        held: Option<Held>,
+        phone: Option<Phone>,
+        bound: Option<Bind>,
+    ) -> Instance {
+        let (mailbox, orders) = mpsc::channel(MAILBOX);
+        let view = match (row.phase, &phone) {
+            (InstancePhase::Parked, Some(phone)) => View::Parked(phone.clone()),
+            (InstancePhase::Bound, Some(phone)) => View::Bound(phone.clone()),
+            (InstancePhase::Starting, _) => View::Starting,
+            _ => View::Destroying(None),
+        };
+        let (publish, view) = watch::channel(view);
+        let instance = Instance {
+            id: row.id,
+            mailbox,
+            view,
+        };
+        self.all.lock().insert(row.id, instance.clone());
+        let (tools, all, id) = (self.tools.clone(), Arc::clone(&self.all), row.id);
+        self.tasks.spawn("instance", move |stop| async move {
+            let driver = Driver {
+                tools,
+                row,
+                orders,
+                view: publish,
+                stop: stop.clone(),
+                held,
+                phone,
+                bound,
+                failure: None,
+            };
+            driver.run().await;
+            if !stop.is_cancelled() {
+                all.lock().remove(&id);
+            }
+        });
+        instance
+    }
+
+    /// One instance, unless nothing of it is left.
+    #[must_use]
+    pub fn get(&self, id: InstanceId) -> Option<Instance> {
+        self.all.lock().get(&id).cloned()
+    }
+
+    /// Every instance of which something is left.
+    #[must_use]
+    pub fn all(&self) -> Vec<Instance> {
+        self.all.lock().values().cloned().collect()
+    }
+
+    /// How many there are: what admission counts, because each takes memory until it is gone.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.lock().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.lock().is_empty()
     }
 }

@@ -133,3 +133,19 @@ impl fmt::Display for Phase {
         f.write_str(self.as_str())
     }
 }
+
+/// The phases of an instance, in the only order they can occur (failure skips to the end).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstancePhase {
+    /// Being made.
+    Starting,
+    /// A supervised phone that nobody holds.
+    Parked,
+    /// A session's; never another's.
+    Bound,
+    /// Being removed.
+    Destroying,
+    /// Nothing of it is left.
+    Gone,
+}

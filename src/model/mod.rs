@@ -16,6 +16,6 @@ pub use boot::{BootId, BootInstant, InvalidBootId};
 pub use ending::Ending;
 pub use failure::{Blame, Class, Classify, Failure};
 pub use id::{InstanceId, InvalidId, NodeId, SessionId};
-pub use lifecycle::{EndReason, Phase, UnknownWord};
+pub use lifecycle::{EndReason, InstancePhase, Phase, UnknownWord};
 pub use spec::{InvalidSpec, SessionSpec, Substrate};
 pub use traffic::Traffic;

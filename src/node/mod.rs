@@ -1,8 +1,50 @@
 //! The host as one thing: admission, status, what it answers to a control plane.
+//!
+//! [`start`] goes in an order that never blocks the port for long: the state directory's lock, the
+//! journal, Docker, the relay. Then questions are answered while the journal is compared with the
+//! host ([`reconcile`] decides, `restart` carries out); orders are taken from `Ready` on. Four tasks
+//! keep it true afterwards: the link to the relay, the ear at Docker, the folding of the meters, the
+//! sweep.
 
+mod admission;
+mod error;
+mod ledger;
+mod link;
+mod orders;
 pub mod reconcile;
+mod restart;
+mod status;
+mod upkeep;
 
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use futures::future::join_all;
 use serde::Deserialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use error::{NodeError, StartError};
+pub use orders::Placement;
+pub use status::{AddressStatus, NodeState, Status};
+
+use self::{
+    link::Link,
+    status::{Conditions, Memory},
+};
+use crate::{
+    docker::Docker,
+    instance::{self, Instance, Instances, NODE_LABEL, Tools, View},
+    journal::{self, Journal, Recovered, StateLock},
+    model::{EndReason, NodeId, Phase},
+    relay::{
+        client::{RelayClient, Settings, Welcome},
+        launch::{Launch, LaunchError},
+    },
+    routes::{self, Routes},
+    runtime::Tasks,
+    session::{self, Host, Hub, Session, Sessions},
+};
 
 /// `[node]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -22,6 +64,228 @@ impl Default for Config {
             max_sessions: 0,
             listen: None,
             docker: "/var/run/docker.sock".to_owned(),
+        }
+    }
+}
+
+/// What a node is made of.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// What must survive a reboot.
+    pub state_dir: PathBuf,
+    /// How the relay is found or started.
+    pub launch: Launch,
+    /// What the relay is told.
+    pub settings: Settings,
+    /// `[node]`.
+    pub node: Config,
+    /// `[instance]`.
+    pub instance: instance::Config,
+    /// `[session]`.
+    pub session: session::Config,
+    /// `[egress]`.
+    pub routes: routes::Config,
+}
+
+/// A host of sessions. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    id: NodeId,
+    max_sessions: u32,
+    session: session::Config,
+    journal: Journal,
+    instances: Arc<Instances>,
+    sessions: Sessions<Host>,
+    hub: Hub,
+    conditions: watch::Sender<Conditions>,
+    relay: watch::Sender<Option<Welcome>>,
+    /// Cancelled when everything was ended: from then on the relay may stay away.
+    ended: CancellationToken,
+    /// Held for as long as the node lives.
+    _lock: StateLock,
+}
+
+/// Starts a node. It answers questions when this returns, and takes orders once it is `Ready`.
+///
+/// # Errors
+/// [`StartError`] with what an operator can do about it; nothing runs then that did not before.
+pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
+    let lock = StateLock::take(&parts.state_dir)?;
+    let (journal, known) = journal::open(&parts.state_dir.join("node.db"))?;
+    let docker = Docker::connect(&parts.node.docker).await?;
+    let relay = RelayClient::new(&parts.launch.paths, known.epoch).map_err(LaunchError::from)?;
+    let mut link = Link {
+        launch: parts.launch.clone(),
+        settings: parts.settings,
+        relay: relay.clone(),
+        gateway: None,
+    };
+    let welcome = link.greet().await?;
+    let routes = Routes::new(&parts.routes, journal.clone(), &known.leases);
+    let tools = Tools::new(
+        (known.node, parts.instance),
+        docker,
+        (journal.clone(), routes),
+        (relay, parts.launch.paths),
+    );
+    let instances = Arc::new(Instances::new(tools, tasks));
+    let host = Host {
+        instances: Arc::clone(&instances),
+    };
+    let hub = Hub::new(known.epoch);
+    let node = Node {
+        inner: Arc::new(Inner {
+            id: known.node,
+            max_sessions: admission::capacity(parts.node.max_sessions, Memory::now().total),
+            session: parts.session,
+            sessions: Sessions::new(host, journal.clone(), hub.clone(), tasks),
+            journal,
+            instances,
+            hub,
+            conditions: watch::Sender::new(Conditions::default()),
+            relay: watch::Sender::new(Some(welcome.clone())),
+            ended: CancellationToken::new(),
+            _lock: lock,
+        }),
+    };
+    let (settling, tasks_of_node) = (node.clone(), tasks.clone());
+    tasks.spawn("reconcile", move |stop| async move {
+        tokio::select! {
+            () = settling.settle((link, welcome), known, &tasks_of_node) => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(node)
+}
+
+impl Node {
+    /// Compares the journal with the host, then takes orders and keeps everything true.
+    async fn settle(&self, (link, welcome): (Link, Welcome), known: Recovered, tasks: &Tasks) {
+        Box::pin(restart::run(self, known)).await;
+        let node = || self.clone();
+        let (linked, eared, folded, swept) = (node(), node(), node(), node());
+        tasks.spawn("relay link", |stop| link.run(linked, welcome, stop));
+        tasks.spawn("docker events", |stop| upkeep::listen(eared, stop));
+        tasks.spawn("meters", |stop| upkeep::fold(folded, stop));
+        tasks.spawn("sweep", |stop| upkeep::sweep(swept, stop));
+        self.condition(|conditions| conditions.settled = true);
+        info!(node = %self.inner.id, max_sessions = self.inner.max_sessions, "node ready");
+    }
+
+    fn sessions(&self) -> &Sessions<Host> {
+        &self.inner.sessions
+    }
+
+    fn instances(&self) -> &Instances {
+        &self.inner.instances
+    }
+
+    fn routes(&self) -> &Routes {
+        &self.inner.instances.tools().routes
+    }
+
+    fn journal(&self) -> &Journal {
+        &self.inner.journal
+    }
+
+    fn retention(&self) -> Duration {
+        self.inner.session.retention
+    }
+
+    /// The label of everything that this node makes.
+    fn label(&self) -> String {
+        format!("{NODE_LABEL}={}", self.inner.id)
+    }
+
+    /// Which node.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.inner.id
+    }
+
+    /// Sessions that may live at once.
+    #[must_use]
+    pub fn max_sessions(&self) -> u32 {
+        self.inner.max_sessions
+    }
+
+    /// How long a session may be idle whose order does not say.
+    #[must_use]
+    pub fn idle_default(&self) -> Duration {
+        self.inner.session.idle_timeout
+    }
+
+    /// The events of this node.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.inner.hub
+    }
+
+    /// Whether it takes sessions.
+    #[must_use]
+    pub fn state(&self) -> NodeState {
+        self.inner.conditions.borrow().state()
+    }
+
+    fn relay(&self) -> Option<Welcome> {
+        self.inner.relay.borrow().clone()
+    }
+
+    fn condition(&self, change: impl FnOnce(&mut Conditions)) {
+        self.inner.conditions.send_if_modified(|conditions| {
+            let before = conditions.clone();
+            change(conditions);
+            let changed = before != *conditions;
+            if changed && before.state() != conditions.state() {
+                info!(state = ?conditions.state(), "node");
+            }
+            changed
+        });
+    }
+
+    /// The relay came back, or there is none.
+    fn relay_is(&self, now: Result<Welcome, String>) {
+        let (relay, down) = match now {
+            Ok(welcome) => (Some(welcome), None),
+            Err(why) => (None, Some(why)),
+        };
+        self.inner.relay.send_replace(relay);
+        self.condition(|conditions| conditions.relay_down = down);
+    }
+
+    fn destroying(&self) -> usize {
+        let leaving = |instance: &&Instance| matches!(instance.view(), View::Destroying(_));
+        self.instances().all().iter().filter(leaving).count()
+    }
+
+    /// Takes no more orders, ends every session and waits until nothing of them is left, or until
+    /// `limit` has passed.
+    pub async fn end_all(&self, limit: Duration) {
+        self.condition(|conditions| conditions.stopping = true);
+        let end = async {
+            let sessions = self.sessions().all();
+            info!(sessions = sessions.len(), "ending every session");
+            let ends = sessions.iter().map(|session| {
+                let detail = Some("the node is shutting down".to_owned());
+                session.end(EndReason::SubstrateDown, detail)
+            });
+            join_all(ends).await;
+            join_all(self.instances().all().iter().map(Instance::gone)).await;
+        };
+        let in_time = tokio::time::timeout(limit, end).await.is_ok();
+        self.inner.ended.cancel();
+        if !in_time {
+            let live = |session: &&Session| session.row().phase != Phase::Ended;
+            warn!(
+                sessions = self.sessions().all().iter().filter(live).count(),
+                instances = self.instances().len(),
+                "not everything was ended in time; the next start goes on"
+            );
         }
     }
 }

@@ -1,17 +1,39 @@
 //! Customers' holds on instances.
+//!
+//! ```text
+//!            Provisioned             End(asked)            Cut(won)
+//! Creating ─────────────▶ Ready ─────────────▶ Closing ─────────────▶ Ended(won, bytes)
+//!     └─────────── End / Failed ─────────────────▲    first reason wins, the arbiter says which
+//! ```
+//!
+//! One driver task owns each session; everybody else holds a mailbox and a `watch` ([`Session`]).
+//! What may happen is decided by [`machine`]. From `Bind` on the relay is the arbiter of the end: the
+//! driver journals what was asked, asks the relay, journals what won, publishes, answers. `Ended`
+//! means that traffic is cut and the bytes are final; removing the container is the instance's
+//! business and nobody waits for it here.
 
+mod driver;
+mod end;
 mod error;
+mod ground;
 mod hub;
 pub mod machine;
+mod registry;
 mod snapshot;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use tokio::sync::oneshot;
 
+pub use driver::claim;
 pub use error::Denied;
+pub use ground::{Ground, Host};
 pub use hub::Hub;
+pub use registry::{Session, Sessions};
 pub use snapshot::{Event, Item, Snapshot, What};
+
+use crate::{journal::SessionRow, model::Ending};
 
 /// `[session]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -33,3 +55,23 @@ impl Default for Config {
         }
     }
 }
+
+/// How an order to end a session came out.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The session, ended.
+    pub row: Arc<SessionRow>,
+    /// Whether it ended because of this order.
+    pub won: bool,
+}
+
+/// What can be asked of a driver.
+#[derive(Debug)]
+enum Order {
+    End(end::Asked),
+    Cut(Ending, oneshot::Sender<()>),
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
-use crate::model::{EndReason, Failure, Phase, SessionId, SessionSpec, Traffic};
+use crate::{
+    journal::SessionRow,
+    model::{EndReason, Failure, Phase, SessionId, SessionSpec, Traffic},
+};
 
 /// A session at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,10 +42,35 @@ pub struct Snapshot {
     pub billable: bool,
 }
 
+impl From<&SessionRow> for Snapshot {
+    fn from(row: &SessionRow) -> Self {
+        let ending = row.ending.as_ref();
+        Self {
+            id: row.id.clone(),
+            phase: row.phase,
+            spec: row.spec.clone(),
+            device: row.device.clone().filter(|_| row.ready_at.is_some()),
+            browser_version: row
+                .browser_version
+                .clone()
+                .filter(|_| row.ready_at.is_some()),
+            egress_ip: row.egress,
+            traffic: row.traffic,
+            created_at: row.created_at,
+            ready_at: row.ready_at,
+            expires_at: row.expires_at,
+            ended_at: ending.map(|ending| ending.at),
+            end_reason: ending.map(|ending| ending.reason),
+            failure: row.failure.clone(),
+            billable: row.billable(),
+        }
+    }
+}
+
 /// One numbered event of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its number: gapless, starting at 1.
+    /// Its number: gapless within one start of the agent, and larger than any of an earlier one.
     pub seq: u64,
     /// When.
     pub at: OffsetDateTime,

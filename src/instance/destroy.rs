@@ -1,0 +1,78 @@
+//! The one way down, by data: it serves failure, close, restart and shutdown.
+//!
+//! Idempotent, absence is success, errors are collected and the whole is repeated until there are
+//! none: a container that Docker cannot remove now is removed later, not forgotten.
+
+use std::{fmt, fs, io, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{Tools, container_name};
+use crate::model::InstanceId;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What one pass could not do.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    errors: Vec<String>,
+}
+
+impl Report {
+    fn note<E: fmt::Display>(&mut self, what: &str, outcome: Result<(), E>) {
+        if let Err(error) = outcome {
+            self.errors.push(format!("{what}: {error}"));
+        }
+    }
+
+    const fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+    }
+}
+
+/// Takes back everything that was ever made for `id`; returns false when it was stopped before
+/// everything was gone.
+pub(super) async fn until_gone(tools: &Tools, id: InstanceId, stop: &CancellationToken) -> bool {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let report = once(tools, id).await;
+        if report.is_clean() {
+            return true;
+        }
+        if pause < Duration::from_secs(1) {
+            debug!(instance = %id, errors = ?report.errors, "not gone yet");
+        } else {
+            warn!(instance = %id, errors = ?report.errors, "the instance cannot be removed yet");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return false,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn once(tools: &Tools, id: InstanceId) -> Report {
+    let mut report = Report::default();
+    let name = container_name(id);
+    // Both at once: the relay lets go of the namespace while Docker takes the container down.
+    let (detached, removed) = tokio::join!(tools.relay.detach(id), tools.docker.remove(&name));
+    report.note("relay", detached);
+    report.note("container", removed);
+    if report.is_clean() {
+        for file in [tools.paths.meter(id), tools.paths.instance(id)] {
+            report.note("file", remove_file(&file));
+        }
+    }
+    report.note("address", tools.routes.release(id).await);
+    report
+}
+
+fn remove_file(path: &std::path::Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,320 @@
+//! The task that owns one instance: it alone changes its state, and performs each step's effects in
+//! the order journal → act → publish.
+
+use std::os::fd::AsFd;
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    InstanceError, Phone, StartError, Tools, View, container_name, destroy,
+    handle::Order,
+    machine::{self, Effect, Input, Step},
+    start::{self, Attached, Held, Requested, SOCKETS},
+};
+use crate::{
+    journal::InstanceRow,
+    model::{Failure, InstancePhase},
+    netns, profile,
+    relay::client::Bind,
+};
+
+/// How long a killed container may take to die.
+const DEATH: std::time::Duration = std::time::Duration::from_secs(20);
+const DEATH_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+
+pub(super) struct Driver {
+    pub(super) tools: Tools,
+    pub(super) row: InstanceRow,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) view: watch::Sender<View>,
+    pub(super) stop: CancellationToken,
+    /// From the end of the start on.
+    pub(super) held: Option<Held>,
+    pub(super) phone: Option<Phone>,
+    /// The session's claim, for a relay that forgot it.
+    pub(super) bound: Option<Bind>,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Driver {
+    /// From wherever it is to `Gone`, or until the process stops.
+    pub(super) async fn run(mut self) {
+        if self.row.phase == InstancePhase::Starting {
+            self.start().await;
+        }
+        while matches!(self.row.phase, InstancePhase::Parked | InstancePhase::Bound) {
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order) => self.follow(order).await,
+                    None => return,
+                },
+                () = self.stop.cancelled() => return,
+            }
+        }
+        if self.row.phase == InstancePhase::Destroying {
+            self.remove().await;
+        }
+    }
+
+    /// The way up. An order to destroy calls it off; the step under way is always waited for.
+    async fn start(&mut self) {
+        let starts = std::sync::Arc::clone(&self.tools.starts);
+        let _permit = loop {
+            tokio::select! {
+                permit = starts.acquire() => break permit,
+                order = self.orders.recv() => if self.refuses(order).await { return },
+                () = self.stop.cancelled() => return,
+            }
+        };
+        let limit = self.tools.config.start_timeout;
+        let until = Instant::now() + limit;
+        let called_off = CancellationToken::new();
+        let (stage, doing) = watch::channel("nothing yet");
+        let tools = self.tools.clone();
+        let mut work = Box::pin(start::run(Requested {
+            tools: &tools,
+            row: self.row.clone(),
+            until,
+            called_off: called_off.clone(),
+            stage: &stage,
+        }));
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut work => break Some(outcome),
+                () = tokio::time::sleep_until(until) => {
+                    let stage = *doing.borrow();
+                    self.fail(&StartError::TooSlow { limit, stage }).await;
+                    break None;
+                }
+                order = self.orders.recv() => if self.refuses(order).await { break None },
+                // The row is there: the next agent finds whatever this one made.
+                () = self.stop.cancelled() => return,
+            }
+        };
+        match outcome {
+            Some(Ok(attached)) => self.attached(attached).await,
+            Some(Err(error)) => self.fail(&error).await,
+            None => {
+                called_off.cancel();
+                drop(work.await);
+            }
+        }
+    }
+
+    /// An order that came during the start; true when it ends it.
+    async fn refuses(&mut self, order: Option<Order>) -> bool {
+        use machine::Denied::NotReady;
+        match order {
+            Some(Order::Destroy(because)) => {
+                self.leave(because).await;
+                true
+            }
+            Some(Order::Bind(_, done) | Order::Reattach(done)) => {
+                done.send(Err(NotReady.into())).ok();
+                false
+            }
+            Some(Order::Refill) => false,
+            None => {
+                self.leave(None).await;
+                true
+            }
+        }
+    }
+
+    async fn attached(&mut self, attached: Attached) {
+        self.row.container = attached.row.container;
+        self.held = Some(attached.held);
+        self.phone = Some(attached.phone);
+        if let Err(error) = self.step(Input::Attached).await {
+            self.leave(Some(failure_of(&error))).await;
+        }
+    }
+
+    async fn fail(&mut self, error: &StartError) {
+        let failed = !matches!(error, StartError::CalledOff);
+        self.leave(failed.then(|| error.failure())).await;
+    }
+
+    /// Moves to `Destroying`; the reason is kept for whoever asks why.
+    async fn leave(&mut self, because: Option<Failure>) {
+        if let Some(failure) = &because {
+            info!(instance = %self.row.id, code = failure.code, blame = %failure.blame,
+                "{}", failure.message);
+        }
+        self.failure = self.failure.take().or(because);
+        if let Err(error) = self.step(Input::Destroy).await {
+            // The journal is away: destroying is right all the same, a restart finds the row.
+            warn!(instance = %self.row.id, %error, "destroying without a journal");
+            self.row.phase = InstancePhase::Destroying;
+            self.publish();
+        }
+    }
+
+    async fn follow(&mut self, order: Order) {
+        match order {
+            Order::Bind(bind, done) => {
+                let outcome = self.bind(*bind).await;
+                done.send(outcome).ok();
+            }
+            Order::Reattach(done) => {
+                let outcome = self.reattach().await;
+                done.send(outcome).ok();
+            }
+            Order::Refill => {
+                if let Err(error) = self.refill().await {
+                    warn!(instance = %self.row.id, %error, "no more sockets toward DevTools");
+                }
+            }
+            Order::Destroy(because) => self.leave(because).await,
+        }
+    }
+
+    async fn bind(&mut self, bind: Bind) -> Result<(), InstanceError> {
+        self.bound = Some(bind);
+        self.step(Input::Bind).await
+    }
+
+    /// One step of the machine with its effects.
+    async fn step(&mut self, input: Input) -> Result<(), InstanceError> {
+        let Step::Moved(next, effects) = machine::step(self.row.phase, input)? else {
+            return Ok(());
+        };
+        let before = std::mem::replace(&mut self.row.phase, next);
+        for effect in effects {
+            let outcome = match effect {
+                Effect::Journal => self.tools.journal.instance(self.row.clone()).await,
+                Effect::Forget => self.tools.journal.instance_gone(self.row.id).await,
+                Effect::Bind => {
+                    if let Some(bind) = &self.bound {
+                        self.tools.relay.bind(bind).await?;
+                    }
+                    Ok(())
+                }
+                Effect::Publish => {
+                    self.publish();
+                    Ok(())
+                }
+                // The caller falls through to `remove`, which is this effect.
+                Effect::Destroy => Ok(()),
+            };
+            if let Err(error) = outcome {
+                self.row.phase = before;
+                return Err(error.into());
+            }
+        }
+        debug!(instance = %self.row.id, phase = ?next, "instance");
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let phone = || {
+            self.phone.clone().unwrap_or_else(|| Phone {
+                device: String::new(),
+                version: String::new(),
+            })
+        };
+        let view = match self.row.phase {
+            InstancePhase::Starting => View::Starting,
+            InstancePhase::Parked => View::Parked(phone()),
+            InstancePhase::Bound => View::Bound(phone()),
+            InstancePhase::Destroying => View::Destroying(self.failure.clone()),
+            InstancePhase::Gone => View::Gone(self.failure.clone()),
+        };
+        self.view.send_replace(view);
+    }
+
+    /// For a relay that does not know the instance: everything again but the container.
+    async fn reattach(&mut self) -> Result<(), InstanceError> {
+        let (tools, id) = (&self.tools, self.row.id);
+        let held = self.held.as_mut().ok_or(InstanceError::NotHeld)?;
+        let profile = profile::named(&self.row.profile).ok_or(InstanceError::NotHeld)?;
+        let (egress, dial) = match &held.egress {
+            // The port inside is taken for as long as our duplicate lives: hand that over.
+            Some(kept) => {
+                let dial = netns::sockets(held.pidfd.as_fd(), SOCKETS).await?;
+                (kept.try_clone()?, dial)
+            }
+            None => {
+                let made = netns::furnish(held.pidfd.as_fd(), SOCKETS).await?;
+                held.egress = Some(made.egress.try_clone()?);
+                (made.egress, made.dial)
+            }
+        };
+        let pidfd = held.pidfd.try_clone()?;
+        tools.relay.send_instance(id, pidfd, egress, dial).await?;
+        let limit = tools.config.start_timeout;
+        tools.relay.attach(id, &profile, limit).await?;
+        if let Some(bind) = &self.bound {
+            tools.relay.bind(bind).await?;
+        }
+        info!(instance = %id, "instance attached again");
+        Ok(())
+    }
+
+    async fn refill(&self) -> Result<(), InstanceError> {
+        let held = self.held.as_ref().ok_or(InstanceError::NotHeld)?;
+        let dial = netns::sockets(held.pidfd.as_fd(), SOCKETS).await?;
+        self.tools.relay.refill(self.row.id, dial).await?;
+        Ok(())
+    }
+
+    async fn remove(mut self) {
+        // Ours first: the namespace ends when the last socket in it does.
+        self.held = None;
+        let (id, stop, tools) = (self.row.id, self.stop.clone(), self.tools.clone());
+        let gone = {
+            let work = destroy::until_gone(&tools, id, &stop);
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    gone = &mut work => break gone,
+                    // What is asked of an instance that leaves is answered, not left waiting.
+                    Some(order) = self.orders.recv() => answer_leaving(order),
+                }
+            }
+        };
+        if gone && let Err(error) = self.step(Input::Removed).await {
+            warn!(instance = %id, %error, "removed, and the journal does not know");
+        }
+    }
+}
+
+fn answer_leaving(order: Order) {
+    let refuse = |done: oneshot::Sender<_>| {
+        done.send(Err(machine::Denied::Leaving.into())).ok();
+    };
+    match order {
+        Order::Bind(_, done) | Order::Reattach(done) => refuse(done),
+        Order::Refill | Order::Destroy(_) => {}
+    }
+}
+
+/// Kills the container of `id` and returns once its init is dead; absence is death.
+pub(super) async fn kill(tools: &Tools, id: crate::model::InstanceId) -> Result<(), InstanceError> {
+    let name = container_name(id);
+    tools.docker.kill(&name).await?;
+    let until = Instant::now() + DEATH;
+    loop {
+        match tools.docker.inspect(&name).await? {
+            Some(container) if container.running => {}
+            _ => return Ok(()),
+        }
+        if Instant::now() > until {
+            return Err(InstanceError::Undead);
+        }
+        tokio::time::sleep(DEATH_LOOK).await;
+    }
+}
+
+fn failure_of(error: &InstanceError) -> Failure {
+    Failure {
+        code: "journal_failed".to_owned(),
+        message: error.to_string(),
+        blame: crate::model::Blame::Agent,
+    }
+}

@@ -1,0 +1,156 @@
+//! What others hold of an instance: its mailbox and its published state.
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::InstanceError;
+use crate::{
+    model::{Failure, InstanceId, InstancePhase},
+    profile::Profile,
+    relay::client::Bind,
+};
+
+/// What the running browser is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phone {
+    /// `Android 10 - Chrome 156 (Mobile)`.
+    pub device: String,
+    /// `156.0.8078.79`.
+    pub version: String,
+}
+
+impl Phone {
+    /// Reads `Chrome/156.0.8078.79` (or `HeadlessChrome/…`).
+    #[must_use]
+    pub fn read(profile: &Profile, product: &str) -> Self {
+        let version = product
+            .split_once('/')
+            .map_or(product, |(_, version)| version);
+        let major = version.split('.').next().and_then(|n| n.parse().ok());
+        Self {
+            device: profile.device(major.unwrap_or(0)),
+            version: version.to_owned(),
+        }
+    }
+}
+
+/// An instance as it is published; each state carries what it knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// Being made.
+    Starting,
+    /// A phone that nobody holds.
+    Parked(Phone),
+    /// A session's.
+    Bound(Phone),
+    /// Being removed: because it failed, or because it is not needed.
+    Destroying(Option<Failure>),
+    /// Nothing of it is left.
+    Gone(Option<Failure>),
+}
+
+impl View {
+    /// The bare phase.
+    #[must_use]
+    pub const fn phase(&self) -> InstancePhase {
+        match self {
+            Self::Starting => InstancePhase::Starting,
+            Self::Parked(_) => InstancePhase::Parked,
+            Self::Bound(_) => InstancePhase::Bound,
+            Self::Destroying(_) => InstancePhase::Destroying,
+            Self::Gone(_) => InstancePhase::Gone,
+        }
+    }
+}
+
+/// What can be asked of the driver.
+#[derive(Debug)]
+pub(super) enum Order {
+    Bind(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
+    Reattach(oneshot::Sender<Result<(), InstanceError>>),
+    Refill,
+    Destroy(Option<Failure>),
+}
+
+/// An instance, from outside. Cheap to clone; dropping it changes nothing.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// Which.
+    pub id: InstanceId,
+    pub(super) mailbox: mpsc::Sender<Order>,
+    pub(super) view: watch::Receiver<View>,
+}
+
+impl Instance {
+    /// Its state, as it changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    /// Its state now.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// Waits until the start has ended, one way or the other. Cancel-safe.
+    ///
+    /// # Errors
+    /// The failure; `None` when it was called off.
+    pub async fn parked(&self) -> Result<Phone, Option<Failure>> {
+        let mut view = self.view.clone();
+        let ended = view.wait_for(|view| !matches!(view, View::Starting)).await;
+        match ended.as_deref() {
+            Ok(View::Parked(phone) | View::Bound(phone)) => Ok(phone.clone()),
+            Ok(View::Destroying(failure) | View::Gone(failure)) => Err(failure.clone()),
+            Ok(View::Starting) | Err(_) => Err(None),
+        }
+    }
+
+    /// Gives it to a session.
+    ///
+    /// # Errors
+    /// [`InstanceError`]; the instance must be destroyed then.
+    pub async fn bind(&self, bind: Bind) -> Result<(), InstanceError> {
+        self.ask(|done| Order::Bind(Box::new(bind), done)).await
+    }
+
+    /// Hands it to a relay that does not know it, and binds it again if it was bound.
+    ///
+    /// # Errors
+    /// [`InstanceError`]; worth another try.
+    pub async fn reattach(&self) -> Result<(), InstanceError> {
+        self.ask(Order::Reattach).await
+    }
+
+    /// Sends the relay more sockets, soon.
+    pub fn refill(&self) {
+        // A full mailbox means that the driver is busy; the relay asks again.
+        self.mailbox.try_send(Order::Refill).ok();
+    }
+
+    /// Begins to remove it. Idempotent.
+    pub async fn destroy(&self, because: Option<Failure>) {
+        self.mailbox.send(Order::Destroy(because)).await.ok();
+    }
+
+    /// Waits until nothing of it is left. Cancel-safe.
+    pub async fn gone(&self) {
+        let mut view = self.view.clone();
+        view.wait_for(|view| matches!(view, View::Gone(_)))
+            .await
+            .ok();
+    }
+
+    async fn ask(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<(), InstanceError>>) -> Order,
+    ) -> Result<(), InstanceError> {
+        let (done, answer) = oneshot::channel();
+        self.mailbox
+            .send(order(done))
+            .await
+            .map_err(|_gone| InstanceError::NotHeld)?;
+        answer.await.unwrap_or(Err(InstanceError::NotHeld))
+    }
+}

@@ -1,0 +1,224 @@
+//! The way up, by type: each step consumes the last, so none can be left out.
+//!
+//! ```text
+//! Requested ─ create, start ─▶ Started ─ pidfd, sockets, wlan0 ─▶ Furnished ─ relay ─▶ Attached
+//! ```
+//!
+//! The instance's row is in the journal before the first step. A step that is under way is never
+//! dropped, because Docker would go on alone: a start that is called off ends between two steps
+//! (only waiting for the browser may be cut short). What a failed start leaves is found by name and
+//! removed by the destroy path.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Phone, StartError, Tools, substrate::chromium};
+use crate::{
+    docker::{Container, DockerError},
+    journal::{Binding, InstanceRow},
+    netns::{self, Made},
+    profile::{self, Profile},
+    relay::client::RelayError,
+};
+
+/// Sockets toward DevTools that an instance starts with.
+pub(super) const SOCKETS: usize = 16;
+const LAST_WORDS: u32 = 8;
+
+/// A start: what is wanted, and until when.
+pub(super) struct Requested<'a> {
+    pub(super) tools: &'a Tools,
+    pub(super) row: InstanceRow,
+    pub(super) until: Instant,
+    /// Cancelled when nobody wants the instance any more.
+    pub(super) called_off: CancellationToken,
+    /// What is going on, for whoever reports a time-out.
+    pub(super) stage: &'a watch::Sender<&'static str>,
+}
+
+struct Started<'a> {
+    asked: Requested<'a>,
+    profile: Profile,
+    container: Container,
+}
+
+struct Furnished<'a> {
+    asked: Requested<'a>,
+    profile: Profile,
+    pidfd: OwnedFd,
+    made: Made,
+}
+
+/// A phone that nobody holds yet, and what the agent keeps of it.
+pub(super) struct Attached {
+    pub(super) row: InstanceRow,
+    pub(super) held: Held,
+    pub(super) phone: Phone,
+}
+
+/// Descriptors that the agent keeps: the way back in, and what queues while a relay restarts.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The container's init.
+    pub(super) pidfd: OwnedFd,
+    /// A duplicate of the egress listener; `None` after a restart of the agent.
+    pub(super) egress: Option<OwnedFd>,
+}
+
+/// The whole way up, bounded; a failure says what the container had to say.
+pub(super) async fn run(asked: Requested<'_>) -> Result<Attached, StartError> {
+    let (tools, row) = (asked.tools, asked.row.clone());
+    let outcome = async { asked.start().await?.furnish().await?.attach().await }.await;
+    match outcome {
+        Ok(attached) => Ok(attached),
+        Err(error) => Err(explain(tools, &row, error).await),
+    }
+}
+
+impl<'a> Requested<'a> {
+    fn go_on(&self, stage: &'static str) -> Result<(), StartError> {
+        if self.called_off.is_cancelled() {
+            return Err(StartError::CalledOff);
+        }
+        self.stage.send_replace(stage);
+        Ok(())
+    }
+
+    async fn start(mut self) -> Result<Started<'a>, StartError> {
+        self.go_on("making the container")?;
+        let Tools { docker, config, .. } = self.tools;
+        let profile = profile::named(&self.row.profile)
+            .ok_or_else(|| StartError::UnknownProfile(self.row.profile.clone()))?;
+        let image = docker.image(&config.image).await?;
+        let image = image.ok_or_else(|| DockerError::ImageMissing {
+            image: config.image.clone(),
+        })?;
+        let mut spec = chromium::container(&config.image, &profile, config);
+        if let Some(major) = chromium::major(&image.labels) {
+            spec.command
+                .push(chromium::user_agent_flag(&profile, major));
+        }
+        spec.labels.extend(self.tools.labels(self.row.id));
+        let name = super::container_name(self.row.id);
+        docker.create(&name, &spec).await?;
+        self.go_on("starting the container")?;
+        docker.start(&name).await?;
+        let container = self.tools.running(&name).await?;
+        self.row.container = Some(binding(&container));
+        self.tools.journal.instance(self.row.clone()).await?;
+        Ok(Started {
+            asked: self,
+            profile,
+            container,
+        })
+    }
+}
+
+impl<'a> Started<'a> {
+    async fn furnish(self) -> Result<Furnished<'a>, StartError> {
+        self.asked.go_on("entering its network namespace")?;
+        let pidfd = hold(self.asked.tools, &self.container).await?;
+        let made = netns::furnish(pidfd.as_fd(), SOCKETS).await?;
+        Ok(Furnished {
+            asked: self.asked,
+            profile: self.profile,
+            pidfd,
+            made,
+        })
+    }
+}
+
+impl Furnished<'_> {
+    async fn attach(self) -> Result<Attached, StartError> {
+        let Self {
+            asked,
+            profile,
+            pidfd,
+            made,
+        } = self;
+        asked.go_on("waiting for the browser")?;
+        let id = asked.row.id;
+        let held = Held {
+            pidfd: pidfd.try_clone()?,
+            egress: Some(made.egress.try_clone()?),
+        };
+        let relay = &asked.tools.relay;
+        relay
+            .send_instance(id, pidfd, made.egress, made.dial)
+            .await?;
+        let limit = asked.until.saturating_duration_since(Instant::now());
+        let attached = tokio::select! {
+            attached = relay.attach(id, &profile, limit) => attached?,
+            () = asked.called_off.cancelled() => return Err(StartError::CalledOff),
+        };
+        Ok(Attached {
+            phone: Phone::read(&profile, &attached.product),
+            row: asked.row,
+            held,
+        })
+    }
+}
+
+pub(super) fn binding(container: &Container) -> Binding {
+    Binding {
+        id: container.id.clone(),
+        pid: container.pid,
+        started_at: container.started_at.clone(),
+    }
+}
+
+/// Holds the init of a running container; what was opened is that very run, or nothing.
+pub(super) async fn hold(tools: &Tools, seen: &Container) -> Result<OwnedFd, StartError> {
+    let pidfd = netns::pidfd(seen.pid)?;
+    // The pid may have been reused between the look and the open: look again.
+    let again = tools.docker.inspect(&seen.id).await?;
+    let same = again.is_some_and(|again| again.running && binding(&again) == binding(seen));
+    if same {
+        Ok(pidfd)
+    } else {
+        Err(StartError::Replaced)
+    }
+}
+
+/// A container that has died says more than whatever was noticed of it.
+async fn explain(tools: &Tools, row: &InstanceRow, error: StartError) -> StartError {
+    let telling = match &error {
+        StartError::Replaced
+        | StartError::Namespace(_)
+        | StartError::Process(_)
+        | StartError::TooSlow { .. } => true,
+        // The relay says nothing about the container when it is the relay that is away.
+        StartError::Relay(inner) => !matches!(inner, RelayError::Unreachable(_)),
+        StartError::Docker(DockerError::Gone { .. }) => true,
+        StartError::UnknownProfile(_)
+        | StartError::Docker(_)
+        | StartError::BrowserExited { .. }
+        | StartError::Journal(_)
+        | StartError::CalledOff => false,
+    };
+    if !telling {
+        return error;
+    }
+    let name = super::container_name(row.id);
+    match tools.docker.inspect(&name).await {
+        Ok(Some(container)) if !container.running => exited(tools, &container).await,
+        _ => error,
+    }
+}
+
+/// What is left of a container that has died.
+pub(super) async fn exited(tools: &Tools, container: &Container) -> StartError {
+    let lines = tools.docker.logs(&container.id, LAST_WORDS).await;
+    let last_words = match lines {
+        Ok(lines) if lines.is_empty() => "it said nothing".to_owned(),
+        Ok(lines) => lines.join(" | "),
+        Err(error) => format!("its log cannot be read: {error}"),
+    };
+    StartError::BrowserExited {
+        code: container.exit_code.unwrap_or(-1),
+        oom: container.oom_killed,
+        last_words,
+    }
+}

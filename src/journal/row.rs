@@ -1,0 +1,95 @@
+//! The rows, in the model's words.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::model::{
+    BootInstant, EndReason, Ending, Failure, InstanceId, InstancePhase, Phase, SessionId,
+    SessionSpec, Traffic,
+};
+
+/// A session, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Chosen by whoever ordered it.
+    pub id: SessionId,
+    /// The order.
+    pub spec: SessionSpec,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The first end that was asked for, once one was.
+    pub asked: Option<EndReason>,
+    /// The end that won, once it has ended.
+    pub ending: Option<Ending>,
+    /// Why it failed before it was ready.
+    pub failure: Option<Failure>,
+    /// The instance under it: the one row that binds the two.
+    pub instance: InstanceId,
+    /// The address that it leaves from; `None` for the host's default.
+    pub egress: Option<IpAddr>,
+    /// `Android 10 - Chrome 156 (Mobile)`, from ready on.
+    pub device: Option<String>,
+    /// Full version of the browser, from ready on.
+    pub browser_version: Option<String>,
+    /// The last sample of the meter that was folded in.
+    pub traffic: Traffic,
+    /// When it was ordered.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it became ready.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ready_at: Option<OffsetDateTime>,
+    /// When its ttl runs out, for display.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+    /// When its ttl runs out, for deciding.
+    pub deadline: BootInstant,
+}
+
+impl SessionRow {
+    /// Charged: it was ready, and did not end through our fault.
+    #[must_use]
+    pub fn billable(&self) -> bool {
+        match &self.ending {
+            Some(ending) => self.ready_at.is_some() && ending.reason.billable(),
+            None => self.ready_at.is_some(),
+        }
+    }
+}
+
+/// A started browser and all that was made for it: what the one destroy path works from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceRow {
+    /// Its id: everything on the host is keyed by it.
+    pub id: InstanceId,
+    /// Where it is in its life.
+    pub phase: InstancePhase,
+    /// Name of its device profile.
+    pub profile: String,
+    /// The container, once it was started.
+    pub container: Option<Binding>,
+}
+
+/// One run of one container: a reused name or pid does not match it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Docker's id.
+    pub id: String,
+    /// Pid of its init.
+    pub pid: u32,
+    /// When it was started.
+    pub started_at: String,
+}
+
+/// An address that is held, or rests after it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRow {
+    /// Who holds it.
+    pub instance: InstanceId,
+    /// The address.
+    pub address: IpAddr,
+    /// When it was given back.
+    pub released: Option<BootInstant>,
+}

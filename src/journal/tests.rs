@@ -1,0 +1,197 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use super::*;
+use crate::{
+    model::{
+        EndReason, Ending, InstanceId, InstancePhase, Phase, SessionId, SessionSpec, Substrate,
+        Traffic,
+    },
+    runtime::{boot_now, wall_now},
+};
+
+fn row() -> SessionRow {
+    let now = wall_now();
+    SessionRow {
+        id: SessionId::random(),
+        spec: SessionSpec {
+            substrate: Substrate::Chromium,
+            profile: "default".to_owned(),
+            ttl: Duration::from_millis(1_800_000),
+            idle_timeout: Duration::from_secs(300),
+            labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
+            cdp_token: Some("secret".to_owned()),
+        },
+        phase: Phase::Creating,
+        asked: None,
+        ending: None,
+        failure: None,
+        instance: InstanceId::random(),
+        egress: Some([127, 0, 0, 2].into()),
+        device: None,
+        browser_version: None,
+        traffic: Traffic::default(),
+        created_at: now,
+        ready_at: None,
+        expires_at: now + Duration::from_secs(1800),
+        deadline: boot_now().unwrap().after(Duration::from_secs(1800)),
+    }
+}
+
+fn instance(id: InstanceId) -> InstanceRow {
+    InstanceRow {
+        id,
+        phase: InstancePhase::Starting,
+        profile: "default".to_owned(),
+        container: None,
+    }
+}
+
+fn ended(mut row: SessionRow, at: time::OffsetDateTime) -> SessionRow {
+    row.phase = Phase::Ended;
+    row.asked = Some(EndReason::ClientDelete);
+    row.ending = Some(Ending {
+        reason: EndReason::TtlExpired,
+        at,
+        traffic: Traffic::default(),
+        detail: None,
+    });
+    row
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    let (journal, first) = open(&path).unwrap();
+    let row = row();
+    let lease = LeaseRow {
+        instance: row.instance,
+        address: [127, 0, 0, 2].into(),
+        released: None,
+    };
+    journal
+        .order(row.clone(), instance(row.instance), Some(lease.clone()))
+        .await
+        .unwrap();
+    let traffic = Traffic {
+        up: 1,
+        down: 2,
+        cdp_up: 3,
+        cdp_down: 4,
+    };
+    journal
+        .samples(vec![(row.id.clone(), traffic)])
+        .await
+        .unwrap();
+    drop(journal);
+
+    let (journal, again) = open(&path).unwrap();
+    assert_eq!(
+        (again.node, again.epoch),
+        (first.node, first.epoch + 1),
+        "the same node, a newer agent"
+    );
+    let known = SessionRow { traffic, ..row };
+    assert_eq!(again.sessions, std::slice::from_ref(&known));
+    assert_eq!(again.instances, [instance(known.instance)]);
+    assert_eq!(again.leases, [lease]);
+    journal.instance_gone(known.instance).await.unwrap();
+    journal.leases_over(vec![known.instance]).await.unwrap();
+    let over = ended(known, wall_now());
+    journal.session(over.clone()).await.unwrap();
+    drop(journal);
+
+    let (journal, last) = open(&path).unwrap();
+    assert!(last.sessions.is_empty() && last.instances.is_empty() && last.leases.is_empty());
+    assert_eq!(journal.find(&over.id).await.unwrap(), Some(over));
+}
+
+#[tokio::test]
+async fn a_sample_never_moves_the_bytes_of_an_ended_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir.path().join("node.db")).unwrap();
+    let over = ended(row(), wall_now());
+    journal.session(over.clone()).await.unwrap();
+    let late = Traffic {
+        up: 99,
+        ..Traffic::default()
+    };
+    journal
+        .samples(vec![(over.id.clone(), late)])
+        .await
+        .unwrap();
+    let found = journal.find(&over.id).await.unwrap().unwrap();
+    assert_eq!(found.traffic, Traffic::default());
+}
+
+#[tokio::test]
+async fn a_crash_between_two_commits_keeps_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    let (journal, _) = open(&path).unwrap();
+    let row = row();
+    journal
+        .order(row.clone(), instance(row.instance), None)
+        .await
+        .unwrap();
+    // What a kill -9 leaves: the files as they are, nothing checkpointed, nothing closed.
+    let crashed = tempfile::tempdir().unwrap();
+    for name in ["node.db", "node.db-wal"] {
+        std::fs::copy(dir.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    let (_journal, known) = open(&crashed.path().join("node.db")).unwrap();
+    assert_eq!(known.sessions, [row]);
+}
+
+#[tokio::test]
+async fn many_writers_share_commits_and_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir.path().join("node.db")).unwrap();
+    let rows: Vec<_> = (0..300).map(|_| ended(row(), wall_now())).collect();
+    let all = rows.iter().map(|row| journal.session(row.clone()));
+    for outcome in futures::future::join_all(all).await {
+        outcome.unwrap();
+    }
+    assert_eq!(journal.ended(1000).await.unwrap().len(), rows.len());
+    assert_eq!(journal.ended(10).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn only_old_endings_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir.path().join("node.db")).unwrap();
+    let now = wall_now();
+    let old = ended(row(), now - Duration::from_secs(7200));
+    let fresh = ended(row(), now);
+    for row in [row(), old.clone(), fresh.clone()] {
+        journal.session(row).await.unwrap();
+    }
+    let hour_ago = now - Duration::from_secs(3600);
+    assert_eq!(journal.prune(hour_ago, 100).await.unwrap(), 1);
+    assert_eq!(journal.find(&old.id).await.unwrap(), None);
+    assert_eq!(journal.find(&fresh.id).await.unwrap(), Some(fresh));
+}
+
+#[test]
+fn a_journal_of_a_newer_version_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    drop(open(&path).unwrap());
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    drop(database);
+    let error = open(&path).unwrap_err();
+    assert!(error.to_string().contains("schema 99"), "{error}");
+}
+
+#[test]
+fn the_second_agent_on_one_state_directory_is_told_who_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = StateLock::take(dir.path()).unwrap();
+    let error = StateLock::take(dir.path()).unwrap_err();
+    let pid = std::process::id().to_string();
+    assert_matches::assert_matches!(&error, JournalError::Locked { pid: holder, .. } if *holder == pid);
+    assert!(StateLock::is_held(dir.path()));
+    drop(held);
+    drop(StateLock::take(dir.path()).unwrap());
+}

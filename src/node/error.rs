@@ -1,0 +1,92 @@
+//! What a node answers when it cannot do as it was asked, and why it could not start.
+
+use std::io;
+
+use crate::{
+    docker::DockerError,
+    journal::JournalError,
+    model::{Class, Classify, SessionId},
+    relay::launch::LaunchError,
+    routes::RouteError,
+};
+
+/// An order that was not followed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// No such session, or it ended longer ago than is remembered.
+    #[error("there is no session {id}")]
+    Unknown {
+        /// Which was asked for.
+        id: SessionId,
+    },
+    /// The id was used for something else.
+    #[error("session {id} was ordered before with another spec")]
+    OtherSpec {
+        /// Which.
+        id: SessionId,
+    },
+    /// No room.
+    #[error("this node runs {max} sessions at most and has no room now")]
+    Full {
+        /// The limit.
+        max: u32,
+    },
+    /// No address.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// Not yet, or not any more.
+    #[error("the node takes no sessions now: {why}")]
+    NotReady {
+        /// Why.
+        why: String,
+    },
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The boot clock.
+    #[error("the boot clock cannot be read")]
+    Clock(#[from] io::Error),
+    /// The session's driver stopped with the process.
+    #[error("the node is stopping; the session's state is in its journal")]
+    Stopping,
+}
+
+impl Classify for NodeError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Unknown { .. } => Class::NotFound,
+            Self::OtherSpec { .. } => Class::Conflict,
+            Self::Full { .. } => Class::Exhausted,
+            Self::Route(error) => error.class(),
+            Self::NotReady { .. } | Self::Stopping => Class::Unavailable,
+            Self::Journal(error) => error.class(),
+            Self::Clock(_) => Class::Internal,
+        }
+    }
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The journal, or another agent on its directory.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Docker.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// The relay.
+    #[error(transparent)]
+    Relay(#[from] LaunchError),
+}
+
+impl Classify for StartError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Journal(error) => error.class(),
+            Self::Docker(error) => error.class(),
+            Self::Relay(error) => error.class(),
+        }
+    }
+}

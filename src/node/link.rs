@@ -1,0 +1,192 @@
+//! The task that keeps this node and its relay together.
+//!
+//! It follows the relay's events; when the relay goes it starts another, gives it back every
+//! instance, and follows on. It keeps a duplicate of the gateway's listener, so that clients who
+//! dial in between queue instead of being refused.
+
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{Node, ledger::Ledger, restart};
+use crate::{
+    instance::View,
+    model::{Blame, Failure, Phase},
+    relay::{
+        client::{Ended, RelayClient, RelayError, RelayEvent, Settings, Welcome},
+        launch::{self, Launch, LaunchError},
+    },
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What finding or starting the relay takes.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) launch: Launch,
+    pub(super) settings: Settings,
+    pub(super) relay: RelayClient,
+    /// A duplicate of the gateway's listener.
+    pub(super) gateway: Option<Arc<OwnedFd>>,
+}
+
+impl Link {
+    /// Finds the relay, or starts one, and takes a duplicate of its gateway's listener.
+    pub(super) async fn greet(&mut self) -> Result<Welcome, LaunchError> {
+        let listener = self.gateway.as_deref();
+        let welcome = launch::ensure(&self.launch, &self.relay, &self.settings, listener).await?;
+        match self.relay.gateway_listener().await {
+            Ok(listener) => self.gateway = Some(Arc::new(listener)),
+            // Clients would be refused while the relay restarts: worse, not wrong.
+            Err(error) => warn!(%error, "no duplicate of the gateway's listener"),
+        }
+        Ok(welcome)
+    }
+
+    /// Until the process stops. `first` is the relay that was greeted at the start.
+    pub(super) async fn run(mut self, node: Node, first: Welcome, stop: CancellationToken) {
+        let mut relay_id = first.relay_id;
+        let ended = node.inner.ended.clone();
+        let mut ledger = Ledger::default();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let followed = tokio::select! {
+                followed = follow(&self.relay, &node, &mut ledger) => followed,
+                () = stop.cancelled() => return,
+                () = ended.cancelled() => return,
+            };
+            match followed {
+                Ok(()) => info!("the relay ended its events"),
+                Err(error) => info!(%error, "the relay was lost"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return,
+                () = ended.cancelled() => return,
+            }
+            match self.greet().await {
+                Ok(welcome) => {
+                    if welcome.relay_id != relay_id {
+                        relay_id.clone_from(&welcome.relay_id);
+                        ledger = Ledger::default();
+                    }
+                    pause = FIRST_PAUSE;
+                    node.relay_is(Ok(welcome));
+                    give_back(&node, &self.relay).await;
+                }
+                Err(error) => {
+                    warn!(%error, "there is no relay");
+                    node.relay_is(Err(error.to_string()));
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+/// Works through events until the stream ends.
+async fn follow(relay: &RelayClient, node: &Node, ledger: &mut Ledger) -> Result<(), RelayError> {
+    let mut events = relay.watch(ledger.resume_after()).await?;
+    let mut open: FuturesUnordered<BoxFuture<'_, (u64, bool)>> = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(event) => {
+                    let event = event?;
+                    let seq = seq(&event);
+                    ledger.begin(seq);
+                    open.push(handle(node, event).map(move |done| (seq, done)).boxed());
+                }
+                None => return Ok(()),
+            },
+            Some((seq, done)) = open.next() => {
+                // What could not be journalled stays open: it is told again.
+                if done {
+                    ledger.done(seq);
+                }
+                if let Some(upto) = ledger.ack() {
+                    relay.ack(upto).await?;
+                }
+            }
+        }
+    }
+}
+
+const fn seq(event: &RelayEvent) -> u64 {
+    match event {
+        RelayEvent::Ended(Ended { seq, .. })
+        | RelayEvent::SocketsLow { seq, .. }
+        | RelayEvent::InstanceLost { seq, .. } => *seq,
+    }
+}
+
+/// Does what an event asks for; true when it need not be told again.
+async fn handle(node: &Node, event: RelayEvent) -> bool {
+    match event {
+        RelayEvent::Ended(ended) => match node.sessions().get(&ended.session) {
+            Some(session) => session.cut(ended.ending).await,
+            // Ended and let go of before: the journal has it.
+            None => true,
+        },
+        RelayEvent::SocketsLow { instance, .. } => {
+            debug!(%instance, "sockets are low");
+            if let Some(instance) = node.instances().get(instance) {
+                instance.refill();
+            }
+            true
+        }
+        RelayEvent::InstanceLost {
+            instance, cause, ..
+        } => {
+            if let Some(instance) = node.instances().get(instance) {
+                let failure = Failure {
+                    code: "browser_exited".to_owned(),
+                    message: cause,
+                    blame: Blame::Substrate,
+                };
+                instance.destroy(Some(failure)).await;
+            }
+            true
+        }
+    }
+}
+
+/// Gives a relay everything that it should hold and does not: it is new, or it lost something.
+async fn give_back(node: &Node, relay: &RelayClient) {
+    let inventory = match relay.list().await {
+        Ok(inventory) => inventory,
+        Err(error) => {
+            warn!(%error, "the relay cannot be asked what it holds");
+            return;
+        }
+    };
+    let restores = FuturesUnordered::new();
+    for session in node.sessions().all() {
+        let row = session.row();
+        let known = inventory.ended.iter().any(|ended| ended.session == row.id)
+            || inventory
+                .held
+                .iter()
+                .any(|held| held.session.as_ref() == Some(&row.id));
+        match row.phase {
+            Phase::Creating if !known => {
+                let token = row.spec.cdp_token.clone().map(Into::into);
+                if let Err(error) = relay.expect(&row.id, row.deadline, token.as_ref()).await {
+                    debug!(session = %row.id, %error, "not expected again");
+                }
+            }
+            Phase::Ready if !known => {
+                if let Some(instance) = node.instances().get(row.instance)
+                    && matches!(instance.view(), View::Bound(_))
+                {
+                    restores.push(restart::restore(instance, session));
+                }
+            }
+            Phase::Creating | Phase::Ready | Phase::Closing | Phase::Ended => {}
+        }
+    }
+    restores.collect::<()>().await;
+}

@@ -1,0 +1,214 @@
+//! What can be asked of a node.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{Node, NodeError, NodeState};
+use crate::{
+    instance,
+    journal::SessionRow,
+    model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic},
+    runtime::{boot_now, wall_now},
+    session::{Session, Snapshot},
+};
+
+/// How many ended sessions a list holds.
+const LISTED: u32 = 1_000;
+
+/// Where a session lives on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Which.
+    pub session: SessionId,
+    /// Its instance.
+    pub instance: Option<InstanceId>,
+    /// Name of its container, while there is one.
+    pub container_name: Option<String>,
+    /// Docker's id of it.
+    pub container_id: Option<String>,
+    /// Pid of its init, while it runs.
+    pub container_pid: Option<u32>,
+    /// `direct <ip>`, or `direct` for the host's default address.
+    pub route: String,
+    /// The relay's pid, 0 when there is none.
+    pub relay_pid: u32,
+    /// The relay's id, empty when there is none.
+    pub relay_id: String,
+}
+
+impl Node {
+    /// Orders a session; answers once the order is journalled and early clients are held.
+    /// Idempotent by id. Dropping the future does not take the order back.
+    ///
+    /// # Errors
+    /// [`NodeError`]: nothing was made, except for [`NodeError::Stopping`].
+    pub async fn provision(
+        &self,
+        id: SessionId,
+        spec: SessionSpec,
+    ) -> Result<watch::Receiver<Snapshot>, NodeError> {
+        let session = match self.sessions().get(&id) {
+            Some(session) => session,
+            None => match self.journal().find(&id).await? {
+                Some(row) => {
+                    same(&row, &spec)?;
+                    // Its sender is gone: this is its last word.
+                    let (_over, snapshot) = watch::channel(Snapshot::from(&row));
+                    return Ok(snapshot);
+                }
+                None => self.admit(id, spec.clone())?,
+            },
+        };
+        // Of two orders under one id that came at once, one is admitted and the other compared.
+        same(&session.row(), &spec)?;
+        session.accepted().await?;
+        Ok(session.watch())
+    }
+
+    fn admit(&self, id: SessionId, spec: SessionSpec) -> Result<Session, NodeError> {
+        let state = self.state();
+        if state != NodeState::Ready {
+            return Err(not_ready(&state));
+        }
+        let (created_at, now) = (wall_now(), boot_now()?);
+        let instance = InstanceId::random();
+        let row = SessionRow {
+            id,
+            phase: Phase::Creating,
+            asked: None,
+            ending: None,
+            failure: None,
+            instance,
+            egress: None,
+            device: None,
+            browser_version: None,
+            traffic: Traffic::default(),
+            created_at,
+            ready_at: None,
+            expires_at: created_at + spec.ttl,
+            deadline: now.after(spec.ttl),
+            spec,
+        };
+        let max = self.max_sessions();
+        self.sessions().order(row, |live| {
+            // Memory comes back when a container is gone, not when its session ended.
+            if live + self.destroying() >= usize::try_from(max).unwrap_or(usize::MAX) {
+                return Err(NodeError::Full { max });
+            }
+            Ok(self.routes().take(instance)?)
+        })
+    }
+
+    /// Ends a session and says how it ended, which may be earlier and for another reason, and
+    /// whether it was this call that ended it.
+    ///
+    /// # Errors
+    /// [`NodeError::Unknown`] among others.
+    pub async fn teardown(
+        &self,
+        id: &SessionId,
+        reason: EndReason,
+    ) -> Result<(Snapshot, bool), NodeError> {
+        if let Some(session) = self.sessions().get(id) {
+            let outcome = session.end(reason, None).await;
+            let outcome = outcome.ok_or(NodeError::Stopping)?;
+            return Ok((Snapshot::from(&*outcome.row), outcome.won));
+        }
+        let row = self.journalled(id).await?;
+        if row.phase == Phase::Ended {
+            return Ok((Snapshot::from(&row), false));
+        }
+        // Known to the journal alone: nobody drives it yet.
+        Err(not_ready(&NodeState::Starting))
+    }
+
+    /// One session, live or ended within the retention.
+    ///
+    /// # Errors
+    /// [`NodeError::Unknown`] among others.
+    pub async fn get(&self, id: &SessionId) -> Result<Snapshot, NodeError> {
+        Ok(Snapshot::from(&*self.find(id).await?))
+    }
+
+    async fn find(&self, id: &SessionId) -> Result<Arc<SessionRow>, NodeError> {
+        match self.sessions().get(id) {
+            Some(session) => Ok(self.sessions().live(&session.row())),
+            None => self.journalled(id).await.map(Arc::new),
+        }
+    }
+
+    async fn journalled(&self, id: &SessionId) -> Result<SessionRow, NodeError> {
+        let row = self.journal().find(id).await?;
+        row.ok_or_else(|| NodeError::Unknown { id: id.clone() })
+    }
+
+    /// Every session that lives, and (unless `live_only`) the last thousand that ended; newest first.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the journal cannot be asked.
+    pub async fn list(&self, live_only: bool) -> Result<Vec<Snapshot>, NodeError> {
+        let ended = if live_only {
+            Vec::new()
+        } else {
+            self.journal().ended(LISTED).await?
+        };
+        let here = self.sessions().all();
+        let mut all: Vec<_> = here
+            .iter()
+            .map(|session| Snapshot::from(&*self.sessions().live(&session.row())))
+            .filter(|session| !live_only || session.phase != Phase::Ended)
+            .collect();
+        all.extend(ended.iter().map(Snapshot::from));
+        // Ids are UUIDv7: their order is the order of creation. What has just ended is in both.
+        all.sort_by(|a, b| b.id.cmp(&a.id));
+        all.dedup_by(|a, b| a.id == b.id);
+        Ok(all)
+    }
+
+    /// Where a session lives on this host.
+    ///
+    /// # Errors
+    /// [`NodeError::Unknown`] among others.
+    pub async fn inspect(&self, id: &SessionId) -> Result<Placement, NodeError> {
+        let row = self.find(id).await?;
+        let docker = &self.instances().tools().docker;
+        let name = instance::container_name(row.instance);
+        // An operator asks this when things are bad: Docker away is an answer, not an error.
+        let container = docker.inspect(&name).await.ok().flatten();
+        let relay = self.relay();
+        Ok(Placement {
+            session: row.id.clone(),
+            instance: Some(row.instance),
+            container_name: container.as_ref().map(|container| container.name.clone()),
+            container_pid: container
+                .as_ref()
+                .filter(|container| container.running)
+                .map(|container| container.pid),
+            container_id: container.map(|container| container.id),
+            route: row
+                .egress
+                .map_or_else(|| "direct".to_owned(), |ip| format!("direct {ip}")),
+            relay_pid: relay.as_ref().map_or(0, |relay| relay.pid),
+            relay_id: relay.map_or_else(String::new, |relay| relay.relay_id),
+        })
+    }
+}
+
+fn same(row: &SessionRow, spec: &SessionSpec) -> Result<(), NodeError> {
+    if row.spec == *spec {
+        Ok(())
+    } else {
+        Err(NodeError::OtherSpec { id: row.id.clone() })
+    }
+}
+
+fn not_ready(state: &NodeState) -> NodeError {
+    let why = match state {
+        NodeState::NotReady(why) => why.clone(),
+        NodeState::Starting | NodeState::Ready => {
+            "it compares its journal with the host".to_owned()
+        }
+    };
+    NodeError::NotReady { why }
+}

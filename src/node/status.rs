@@ -1,0 +1,204 @@
+//! The node as it answers `GetNode`, `readyz` and the metrics.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use procfs::Current;
+use time::OffsetDateTime;
+
+use crate::{
+    model::{NodeId, Phase},
+    runtime::wall_now,
+    session::Session,
+};
+
+use super::Node;
+
+/// A status is worth more now than complete: the relay's own counts are waited for this long.
+const RELAY_LIMIT: Duration = Duration::from_secs(1);
+
+/// Whether a node takes sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeState {
+    /// Comparing its journal with the host.
+    Starting,
+    /// Yes.
+    Ready,
+    /// No, and why.
+    NotReady(String),
+}
+
+/// What the state follows from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Conditions {
+    /// The journal was compared with the host.
+    pub(super) settled: bool,
+    /// The process is asked to end.
+    pub(super) stopping: bool,
+    /// Why there is no relay.
+    pub(super) relay_down: Option<String>,
+    /// Why Docker cannot be used.
+    pub(super) docker_down: Option<String>,
+}
+
+impl Conditions {
+    pub(super) fn state(&self) -> NodeState {
+        if self.stopping {
+            NodeState::NotReady("the node is shutting down".to_owned())
+        } else if !self.settled {
+            NodeState::Starting
+        } else if let Some(why) = &self.relay_down {
+            NodeState::NotReady(format!("there is no relay: {why}"))
+        } else if let Some(why) = &self.docker_down {
+            NodeState::NotReady(why.clone())
+        } else {
+            NodeState::Ready
+        }
+    }
+}
+
+/// One configured egress address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressStatus {
+    /// Which.
+    pub ip: IpAddr,
+    /// Whether a socket can be bound to it.
+    pub usable: bool,
+    /// How many sessions hold it.
+    pub sessions: u32,
+    /// Until when it rests, for display.
+    pub cooling_until: Option<OffsetDateTime>,
+}
+
+/// The node, seen from outside.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Which node.
+    pub node_id: NodeId,
+    /// Whether it takes sessions.
+    pub state: NodeState,
+    /// Sessions that may live at once.
+    pub max_sessions: u32,
+    /// Sessions that are being made.
+    pub creating: u32,
+    /// Sessions that serve.
+    pub ready: u32,
+    /// Sessions that are being ended.
+    pub closing: u32,
+    /// Instances that are being removed.
+    pub destroying: u32,
+    /// The configured egress addresses.
+    pub addresses: Vec<AddressStatus>,
+    /// The relay's pid, 0 when there is none.
+    pub relay_pid: u32,
+    /// The relay's id, empty when there is none.
+    pub relay_id: String,
+    /// Name of the image that sessions run.
+    pub image: String,
+    /// Where the CDP gateway listens.
+    pub cdp_address: String,
+    /// Memory that could be used without swapping, bytes.
+    pub memory_available: u64,
+    /// Memory of the host, bytes.
+    pub memory_total: u64,
+    /// Requests that the egress policy refused since the relay started, by reason.
+    pub egress_refused: BTreeMap<String, u64>,
+}
+
+/// Memory of the host, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) available: u64,
+    pub(super) total: u64,
+}
+
+impl Memory {
+    /// As the kernel says now; zero where it does not say.
+    pub(super) fn now() -> Self {
+        procfs::Meminfo::current().map_or_else(
+            |_unreadable| Self::default(),
+            |info| Self {
+                available: info.mem_available.unwrap_or(info.mem_free),
+                total: info.mem_total,
+            },
+        )
+    }
+}
+
+impl Node {
+    /// The node, seen from outside.
+    pub async fn status(&self) -> Status {
+        let rows: Vec<_> = self.sessions().all().iter().map(Session::row).collect();
+        let count = |phase| saturated(rows.iter().filter(|row| row.phase == phase).count());
+        let relay = self.relay();
+        let memory = Memory::now();
+        let now = wall_now();
+        let addresses = self.routes().occupancy().into_iter();
+        Status {
+            node_id: self.id(),
+            state: self.state(),
+            max_sessions: self.max_sessions(),
+            creating: count(Phase::Creating),
+            ready: count(Phase::Ready),
+            closing: count(Phase::Closing),
+            destroying: saturated(self.destroying()),
+            addresses: addresses
+                .map(|one| AddressStatus {
+                    ip: one.address,
+                    usable: one.usable,
+                    sessions: saturated(one.held),
+                    cooling_until: one.resting.map(|left| now + left),
+                })
+                .collect(),
+            relay_pid: relay.as_ref().map_or(0, |relay| relay.pid),
+            relay_id: relay
+                .as_ref()
+                .map_or_else(String::new, |relay| relay.relay_id.clone()),
+            image: self.instances().tools().config.image.clone(),
+            cdp_address: relay
+                .as_ref()
+                .map_or_else(String::new, |relay| relay.cdp_address.clone()),
+            memory_available: memory.available,
+            memory_total: memory.total,
+            egress_refused: self.refused().await,
+        }
+    }
+
+    /// The relay's own counts, where it answers soon.
+    async fn refused(&self) -> BTreeMap<String, u64> {
+        let relay = &self.instances().tools().relay;
+        let asked = tokio::time::timeout(RELAY_LIMIT, relay.list()).await;
+        asked.map_or_else(
+            |_slow| BTreeMap::new(),
+            |answer| answer.map_or_else(|_away| BTreeMap::new(), |held| held.refused),
+        )
+    }
+}
+
+fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_only_when_nothing_speaks_against_it() {
+        let settled = Conditions {
+            settled: true,
+            ..Conditions::default()
+        };
+        assert_eq!(Conditions::default().state(), NodeState::Starting);
+        assert_eq!(settled.state(), NodeState::Ready);
+        let without_relay = Conditions {
+            relay_down: Some("killed".to_owned()),
+            ..settled.clone()
+        };
+        assert!(matches!(without_relay.state(), NodeState::NotReady(_)));
+        let stopping = Conditions {
+            stopping: true,
+            ..Conditions::default()
+        };
+        assert!(matches!(stopping.state(), NodeState::NotReady(_)));
+    }
+}

@@ -1,0 +1,155 @@
+//! What a node does without being asked: fold the meters, listen to Docker, forget, sweep.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Node, restart};
+use crate::{
+    docker::{DockerError, Happening},
+    instance::{INSTANCE_LABEL, View},
+    journal::InstanceRow,
+    model::{EndReason, InstanceId, InstancePhase},
+    runtime::wall_now,
+};
+
+const FOLD: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_secs(30);
+/// Docker is listened to again after this long.
+const RELISTEN: Duration = Duration::from_secs(1);
+/// Rows forgotten, and orphans removed, in one sweep.
+const ROWS: u32 = 1_000;
+const ORPHANS: usize = 8;
+
+/// Folds the meters into the journal each second.
+pub(super) async fn fold(node: Node, stop: CancellationToken) {
+    let mut last = HashMap::new();
+    let mut tick = tokio::time::interval(FOLD);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        if let Err(error) = node.sessions().fold(&mut last).await {
+            warn!(%error, "the meters could not be folded into the journal");
+        }
+    }
+}
+
+/// Forgets old endings and removes containers that nobody knows.
+pub(super) async fn sweep(node: Node, stop: CancellationToken) {
+    let mut suspects = HashSet::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP) => {}
+            () = stop.cancelled() => return,
+        }
+        let before = wall_now() - node.retention();
+        match node.journal().prune(before, ROWS).await {
+            Ok(0) => {}
+            Ok(forgotten) => info!(forgotten, "ended sessions forgotten"),
+            Err(error) => warn!(%error, "old sessions could not be forgotten"),
+        }
+        match orphans(&node).await {
+            Ok(found) => suspects = remove(&node, &suspects, found),
+            Err(error) => warn!(%error, "no sweep: Docker cannot be asked"),
+        }
+    }
+}
+
+/// Containers of this node of which this node knows nothing.
+async fn orphans(node: &Node) -> Result<HashSet<InstanceId>, DockerError> {
+    let docker = &node.instances().tools().docker;
+    let ours = docker.list(&node.label()).await?;
+    let unknown = |id: &InstanceId| node.instances().get(*id).is_none();
+    Ok(ours
+        .iter()
+        .filter_map(restart::instance_of)
+        .filter(unknown)
+        .collect())
+}
+
+/// Removes what was unknown a sweep ago too; answers whom to suspect next time.
+fn remove(
+    node: &Node,
+    suspects: &HashSet<InstanceId>,
+    found: HashSet<InstanceId>,
+) -> HashSet<InstanceId> {
+    for id in found.intersection(suspects).take(ORPHANS) {
+        warn!(instance = %id, reason = %EndReason::AbandonedOrphan, "an orphan is removed");
+        drop(node.instances().drive(InstanceRow {
+            id: *id,
+            phase: InstancePhase::Destroying,
+            profile: String::new(),
+            container: None,
+        }));
+    }
+    found
+}
+
+/// Docker's own news of deaths: the second witness, should the relay have missed one.
+pub(super) async fn listen(node: Node, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = hear(&node) => {}
+            () = stop.cancelled() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RELISTEN) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn hear(node: &Node) {
+    let docker = node.instances().tools().docker.clone();
+    let mut events = docker.events(&node.label());
+    // Whatever died while nobody listened.
+    match docker.list(&node.label()).await {
+        Ok(containers) => {
+            node.condition(|conditions| conditions.docker_down = None);
+            for container in containers.iter().filter(|container| !container.running) {
+                if let Some(id) = restart::instance_of(container) {
+                    died(node, id, "its container does not run any more".to_owned()).await;
+                }
+            }
+        }
+        Err(error) => {
+            node.condition(|conditions| conditions.docker_down = Some(error.to_string()));
+            return;
+        }
+    }
+    while let Some(Ok(event)) = events.next().await {
+        let Some(id) = event.attributes.get(INSTANCE_LABEL) else {
+            continue;
+        };
+        let Ok(id) = id.parse::<InstanceId>() else {
+            continue;
+        };
+        match event.what {
+            Happening::Died { exit_code } => {
+                let code = exit_code.map_or_else(|| "?".to_owned(), |code| code.to_string());
+                died(node, id, format!("its container exited with {code}")).await;
+            }
+            Happening::OutOfMemory => {
+                warn!(instance = %id, "the kernel killed something in it for memory");
+            }
+        }
+    }
+}
+
+async fn died(node: &Node, id: InstanceId, cause: String) {
+    let bound = node
+        .instances()
+        .get(id)
+        .is_some_and(|instance| matches!(instance.view(), View::Bound(_)));
+    if bound && let Some(session) = node.sessions().on(id) {
+        session.end_soon(EndReason::SubstrateDown, cause).await;
+    }
+}

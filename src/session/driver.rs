@@ -1,0 +1,380 @@
+//! The task that owns one session: it alone changes its state, and performs each step's effects in
+//! the order journal → act → publish.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    Ground, Hub, Order, Outcome, Snapshot, What,
+    end::{self, Asked},
+    machine::{Effect, Input, State, Step},
+};
+use crate::{
+    instance::Phone,
+    journal::{InstanceRow, Journal, JournalError, LeaseRow, SessionRow},
+    model::{Blame, EndReason, Ending, Failure, Phase},
+    relay::client::{Bind, RelayError},
+    runtime::{boot_now, wall_now},
+};
+
+/// A relay that was just killed is back within this many tries.
+const EXPECT_TRIES: u32 = 8;
+const EXPECT_PAUSE: Duration = Duration::from_millis(500);
+/// How long after the deadline the arbiter is asked, should it not have told by itself.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
+/// An ended session stays at hand this long: a late `Teardown` or `Provision` meets it here.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// What a fresh session brings beside its row.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) instance: InstanceRow,
+    pub(super) lease: Option<LeaseRow>,
+    /// Told once the order is journalled and early clients are held, or that it could not be.
+    pub(super) accepted: watch::Sender<Option<Result<(), JournalError>>>,
+}
+
+pub(super) struct Driver<G> {
+    pub(super) ground: Arc<G>,
+    pub(super) journal: Journal,
+    pub(super) hub: Hub,
+    pub(super) state: State,
+    pub(super) row: SessionRow,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) view: watch::Sender<Arc<SessionRow>>,
+    pub(super) public: watch::Sender<Snapshot>,
+    pub(super) stop: CancellationToken,
+}
+
+/// The process stops: whoever comes after reads the journal.
+pub(super) struct Stopped;
+
+impl<G: Ground> Driver<G> {
+    /// From wherever the session is to its end, and a little longer.
+    pub(super) async fn run(mut self, fresh: Option<Fresh>) {
+        let lived = async {
+            match (fresh, self.state) {
+                (Some(fresh), _) => self.create(fresh).await?,
+                (None, State::Closing(reason)) => self.finish(Asked::quietly(reason)).await?,
+                (None, State::Creating) => {
+                    self.fail(failure(
+                        "agent_restarted",
+                        "the agent was restarted while the session was created".to_owned(),
+                        Blame::Agent,
+                    ))
+                    .await?;
+                }
+                (None, State::Ready | State::Ended(_)) => {}
+            }
+            self.serve().await
+        };
+        if Box::pin(lived).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    async fn create(&mut self, fresh: Fresh) -> Result<(), Stopped> {
+        let Fresh {
+            instance,
+            lease,
+            accepted,
+        } = fresh;
+        let ordered = self
+            .journal
+            .order(self.row.clone(), instance.clone(), lease)
+            .await;
+        if let Err(error) = ordered {
+            // Nothing is known of it: it never was.
+            accepted.send_replace(Some(Err(error)));
+            self.ground.release(self.row.instance, None).await;
+            return Err(Stopped);
+        }
+        self.publish();
+        let expected = self.expect().await;
+        accepted.send_replace(Some(Ok(())));
+        if let Err(error) = expected {
+            let why = failure("relay_unreachable", error.to_string(), Blame::Agent);
+            return self.fail(why).await;
+        }
+        self.ground.start(instance);
+        self.provision().await
+    }
+
+    async fn expect(&self) -> Result<(), RelayError> {
+        let mut tries = 1;
+        loop {
+            match self.ground.expect(&self.row).await {
+                Err(RelayError::Unreachable(_)) if tries < EXPECT_TRIES => tries += 1,
+                outcome => return outcome,
+            }
+            tokio::time::sleep(EXPECT_PAUSE).await;
+        }
+    }
+
+    /// Waits for the instance; until it is bound the agent itself watches the ttl.
+    async fn provision(&mut self) -> Result<(), Stopped> {
+        let deadline = tokio::time::Instant::now() + self.time_left();
+        let ground = Arc::clone(&self.ground);
+        let mut parked = Box::pin(ground.parked(self.row.instance));
+        while self.state == State::Creating {
+            tokio::select! {
+                outcome = &mut parked => return match outcome {
+                    Ok(phone) => self.bind(phone).await,
+                    Err(Some(failure)) => self.fail(failure).await,
+                    Err(None) => self.fail(failure(
+                        "called_off",
+                        "the instance went away while it was made".to_owned(),
+                        Blame::Agent,
+                    )).await,
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    self.finish(Asked::quietly(EndReason::TtlExpired)).await?;
+                }
+                order = self.orders.recv() => self.follow(order).await?,
+                () = self.stop.cancelled() => return Err(Stopped),
+            }
+        }
+        Ok(())
+    }
+
+    async fn bind(&mut self, phone: Phone) -> Result<(), Stopped> {
+        self.row.device = Some(phone.device);
+        self.row.browser_version = Some(phone.version);
+        let bind = claim(&self.row);
+        match self.ground.bind(self.row.instance, bind).await {
+            Ok(()) => {
+                self.row.ready_at = Some(wall_now());
+                self.step(Input::Provisioned, None).await
+            }
+            Err(error) => {
+                self.fail(failure("bind_failed", error.to_string(), Blame::Agent))
+                    .await
+            }
+        }
+    }
+
+    /// Ready, or ending: until it has ended.
+    async fn serve(&mut self) -> Result<(), Stopped> {
+        while self.row.phase != Phase::Ended {
+            let second_look = self.time_left() + SECOND_LOOK;
+            tokio::select! {
+                order = self.orders.recv() => self.follow(order).await?,
+                () = tokio::time::sleep(second_look) => {
+                    self.finish(Asked::quietly(EndReason::TtlExpired)).await?;
+                }
+                () = self.stop.cancelled() => return Err(Stopped),
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(&mut self, order: Option<Order>) -> Result<(), Stopped> {
+        match order {
+            Some(Order::End(asked)) => self.finish(asked).await,
+            Some(Order::Cut(ending, done)) => {
+                self.cut(ending).await?;
+                done.send(()).ok();
+                Ok(())
+            }
+            None => Err(Stopped),
+        }
+    }
+
+    async fn fail(&mut self, failure: Failure) -> Result<(), Stopped> {
+        let asked = Asked::because(EndReason::Error, failure.message.clone());
+        self.row.failure = Some(failure);
+        self.finish(asked).await
+    }
+
+    /// Somebody wants it to end: journal that, ask the arbiter, and do as it says.
+    async fn finish(&mut self, asked: Asked) -> Result<(), Stopped> {
+        let was_ended = self.row.phase == Phase::Ended;
+        let input = if self.state == State::Creating && asked.reason == EndReason::Error {
+            Input::Failed
+        } else {
+            Input::End(asked.reason)
+        };
+        if self.state.phase() < Phase::Closing {
+            self.step(input, Some(asked.reason)).await?;
+        }
+        if let State::Closing(reason) = self.state {
+            let bound = self.row.ready_at.is_some();
+            let ending = end::decide(
+                &*self.ground,
+                &self.row,
+                (reason, asked.detail.as_deref()),
+                bound,
+                &self.stop,
+            )
+            .await?;
+            self.cut(ending).await?;
+        }
+        if let Some(done) = asked.done {
+            let row = Arc::new(self.row.clone());
+            let won = !was_ended
+                && self.row.ending.as_ref().map(|e| e.reason) == Some(asked.reason)
+                && self.row.asked == Some(asked.reason);
+            done.send(Outcome { row, won }).ok();
+        }
+        Ok(())
+    }
+
+    /// The arbiter has spoken.
+    async fn cut(&mut self, mut ending: Ending) -> Result<(), Stopped> {
+        if self.row.phase == Phase::Ended {
+            return Ok(());
+        }
+        let reason = ending.reason;
+        ending.traffic = ending.traffic.max(self.row.traffic);
+        self.row.traffic = ending.traffic;
+        match reason {
+            EndReason::Error => {}
+            EndReason::SubstrateDown => {
+                let saw = ending.detail.clone();
+                self.row.failure = Some(failure(
+                    "substrate_down",
+                    saw.unwrap_or_else(|| "the browser or its container died".to_owned()),
+                    Blame::Substrate,
+                ));
+            }
+            EndReason::ClientDelete
+            | EndReason::TtlExpired
+            | EndReason::IdleExpired
+            | EndReason::AbandonedOrphan => self.row.failure = None,
+        }
+        self.row.ending = Some(ending);
+        self.step(Input::Cut(reason), None).await
+    }
+
+    /// One step of the machine with its effects. A journal that cannot write stops the session where
+    /// it is: nothing is published that a restart would not find.
+    async fn step(&mut self, input: Input, asked: Option<EndReason>) -> Result<(), Stopped> {
+        let step = match self.state.step(input) {
+            Ok(step) => step,
+            Err(denied) => {
+                warn!(session = %self.row.id, %denied, "a fact that cannot be");
+                return Ok(());
+            }
+        };
+        let Step::Moved(next, effects) = step else {
+            return Ok(());
+        };
+        self.state = next;
+        self.row.phase = next.phase();
+        self.row.asked = self.row.asked.or(asked);
+        for effect in effects {
+            match effect {
+                Effect::Journal => self.write().await?,
+                Effect::Publish => self.publish(),
+                // The caller goes on to ask the arbiter: its answer is the next input.
+                Effect::AskArbiter => {}
+                Effect::Release => {
+                    let because = self.row.failure.clone();
+                    self.ground.release(self.row.instance, because).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Stopped> {
+        if self.row.ending.is_none()
+            && let Some(sample) = self.ground.sample(self.row.instance)
+        {
+            self.row.traffic = self.row.traffic.max(sample);
+        }
+        loop {
+            match self.journal.session(self.row.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(JournalError::Closed) => return Err(Stopped),
+                Err(error) => warn!(session = %self.row.id, %error, "cannot be journalled yet"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = self.stop.cancelled() => return Err(Stopped),
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let row = Arc::new(self.row.clone());
+        let reason = row.ending.as_ref().map(|ending| ending.reason.as_str());
+        info!(session = %row.id, phase = %row.phase, reason, "session");
+        if let Some(ending) = &row.ending
+            && ending.reason == EndReason::SubstrateDown
+        {
+            let cause = ending.detail.clone().unwrap_or_default();
+            self.hub.publish(What::SubstrateDown {
+                cause,
+                sessions: vec![row.id.clone()],
+            });
+        }
+        let snapshot = Snapshot::from(&*row);
+        self.hub.publish(What::Session(Box::new(snapshot.clone())));
+        self.view.send_replace(row);
+        self.public.send_replace(snapshot);
+    }
+
+    /// Answers those who come late, then lets go.
+    async fn linger(mut self) {
+        let until = tokio::time::Instant::now() + LINGER;
+        loop {
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order) => drop(self.follow(Some(order)).await),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(until) => return,
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn time_left(&self) -> Duration {
+        let left = boot_now().ok().and_then(|now| self.row.deadline.until(now));
+        if left.is_none() {
+            debug!(session = %self.row.id, "its deadline belongs to another boot");
+        }
+        left.unwrap_or_default()
+    }
+}
+
+/// The claim of a session on its instance, as the relay gets it.
+#[must_use]
+pub fn claim(row: &SessionRow) -> Bind {
+    Bind {
+        session: row.id.clone(),
+        instance: row.instance,
+        source_ip: row.egress,
+        deadline: row.deadline,
+        idle_timeout: row.spec.idle_timeout,
+        token: row.spec.cdp_token.clone().map(Into::into),
+        // A row is plain data: writing it as JSON cannot fail, and an empty record is only poorer.
+        record: serde_json::to_vec(row).unwrap_or_default(),
+    }
+}
+
+fn failure(code: &str, message: String, blame: Blame) -> Failure {
+    Failure {
+        code: code.to_owned(),
+        message,
+        blame,
+    }
+}
+
+/// For callers that ask for an end and wait.
+pub(super) fn ask(
+    reason: EndReason,
+    detail: Option<String>,
+) -> (Asked, oneshot::Receiver<Outcome>) {
+    let (done, outcome) = oneshot::channel();
+    let asked = Asked {
+        reason,
+        detail,
+        done: Some(done),
+    };
+    (asked, outcome)
+}
