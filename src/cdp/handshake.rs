@@ -139,12 +139,10 @@ mod tests {
         assert_eq!(&rest[..], b"rest");
         let deflate =
             |key: &str| good(key) + "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
-        assert!(answered_with(deflate).await.is_err());
-        assert!(answered_with(|_| good("wrong") + "\r\n").await.is_err());
-        assert!(
-            answered_with(|_| "HTTP/1.1 500 No\r\n\r\n".to_owned())
-                .await
-                .is_err()
-        );
+        answered_with(deflate).await.unwrap_err();
+        answered_with(|_| good("wrong") + "\r\n").await.unwrap_err();
+        answered_with(|_| "HTTP/1.1 500 No\r\n\r\n".to_owned())
+            .await
+            .unwrap_err();
     }
 }

@@ -103,7 +103,8 @@ fn limits_hold_for_one_frame_and_for_the_sum_of_fragments() {
 
 #[test]
 fn order_masks_text_and_close_codes_are_checked() {
-    let cases: [(&[(bool, Opcode, &[u8])], Violation); 5] = [
+    type Frames<'a> = &'a [(bool, Opcode, &'a [u8])];
+    let cases: [(Frames<'_>, Violation); 5] = [
         (
             &[(true, Opcode::Continuation, b"")],
             Malformed::Fragment.into(),

@@ -11,10 +11,9 @@ use std::{
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use super::{Dialer, meter::Meter};
+use super::{Dialer, meter::Meter, supervisor::Supervisor};
 use crate::{
     model::{BootInstant, EndReason, Ending, SessionId},
-    profile::Profile,
     runtime::boot_now,
 };
 
@@ -47,8 +46,8 @@ pub struct Live {
     pub meter: Arc<Meter>,
     /// What the browser said of itself.
     pub browser: Browser,
-    /// The phone that it is.
-    pub profile: Arc<Profile>,
+    /// What keeps it a phone.
+    pub supervisor: Supervisor,
     /// What clients must present.
     pub token: Option<SecretString>,
     /// The attached clients.

@@ -74,6 +74,7 @@ impl Client {
         let (mut from_client, to_client) = stream.into_split();
         let (mut from_browser, mut to_browser) = browser.into_split();
         let (answers, queue) = mpsc::channel(ANSWERS);
+        let profile = live.supervisor.profile();
         let up = Up {
             client: &mut from_client,
             browser: &mut to_browser,
@@ -81,7 +82,7 @@ impl Client {
             answers,
             meter: &live.meter,
             phone: Phone {
-                profile: &live.profile,
+                profile: &profile,
                 user_agent: &live.browser.user_agent,
             },
             max_message,
@@ -97,6 +98,7 @@ impl Client {
         let to_client = down.into_client();
         // The overrides that this client set go with its connection: only then is it gone.
         part(&mut from_browser, to_browser).await;
+        live.supervisor.assert_again();
         drop(guard);
         if said {
             linger(&mut from_client, to_client).await;

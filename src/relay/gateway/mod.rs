@@ -32,6 +32,8 @@ mod message;
 mod methods;
 mod refusal;
 mod request;
+#[cfg(test)]
+mod stand;
 mod up;
 
 use std::{fmt, io, sync::Arc, time::Duration};

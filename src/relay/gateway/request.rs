@@ -183,7 +183,7 @@ mod tests {
         let asked = asked(&format!("/sessions/{ID}?a=b&token=x%2Fy+%25")).unwrap();
         assert_eq!(asked.token.as_deref(), Some(&b"x/y+%"[..]));
         let mut headers = HeaderMap::new();
-        assert!(websocket_url(&headers, &asked).is_err());
+        websocket_url(&headers, &asked).unwrap_err();
         headers.insert(header::HOST, "cdp.example".parse().unwrap());
         headers.insert("x-forwarded-proto", "https".parse().unwrap());
         assert_eq!(

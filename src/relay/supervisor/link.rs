@@ -178,9 +178,9 @@ impl Link {
     }
 
     async fn assert_again(&mut self) -> Result<(), CdpError> {
-        for (session, kind) in self.targets.clone() {
-            let commands = overrides(&self.kit.profile, &self.kit.version, kind);
-            drop(post_all(&self.connection, &session, &commands).await?);
+        for (session, kind) in &self.targets {
+            let commands = overrides(&self.kit.profile, &self.kit.version, *kind);
+            drop(post_all(&self.connection, session, &commands).await?);
         }
         Ok(())
     }

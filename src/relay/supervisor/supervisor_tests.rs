@@ -3,10 +3,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::*;
 use crate::{
     profile::{Hardware, Identity, Input, Screen},
-    relay::{
-        fake_devtools::{FakeBrowser, attached},
-        meter::Meter,
-    },
+    relay::fake_devtools::{FakeBrowser, attached},
 };
 
 /// A phone for tests.
@@ -102,17 +99,11 @@ async fn lost_connections_come_back_and_the_gate_is_closed_between() {
 }
 
 #[tokio::test]
-async fn all_is_asserted_again_once_a_client_has_left() {
+async fn all_is_asserted_again_when_asked() {
     let (browser, supervisor, _tasks) = supervised().await;
-    let clients = Clients::new(Arc::new(Meter::detached()));
-    supervisor.follow(&clients);
     let method = "Emulation.setDeviceMetricsOverride";
     assert_eq!(browser.commands(method, 2).await.len(), 2);
-    tokio::task::yield_now().await;
-    let client = clients.enter(1).unwrap();
-    sleep(Duration::from_millis(20)).await;
-    assert_eq!(browser.commands(method, 2).await.len(), 2);
-    drop(client);
+    supervisor.assert_again();
     browser.commands(method, 4).await;
 }
 
