@@ -59,10 +59,7 @@ pub(super) fn config(error: ConfigError) -> anyhow::Error {
 }
 
 /// A relay that cannot run.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "shaped for `map_err`"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "shaped for `map_err`")]
 pub(super) fn relay(error: server::Failed) -> anyhow::Error {
     let exit = match &error {
         server::Failed::RuntimeDir { .. }
@@ -77,7 +74,9 @@ pub(super) fn relay(error: server::Failed) -> anyhow::Error {
 /// Says what went wrong and gives the exit code for it.
 #[expect(clippy::print_stderr, reason = "a command's last word")]
 pub(super) fn report(error: &anyhow::Error) -> ExitCode {
-    let exit = error.downcast_ref::<Fail>().map_or(INTERNAL, |fail| fail.exit);
+    let exit = error
+        .downcast_ref::<Fail>()
+        .map_or(INTERNAL, |fail| fail.exit);
     eprintln!("chaser: {}", sentence(error.as_ref()));
     ExitCode::from(exit)
 }

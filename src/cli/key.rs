@@ -35,7 +35,12 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
     /// State directory of the API
-    #[arg(long, env = "CHASER_STATE_DIR", value_name = "DIR", default_value = "/var/lib/chaser")]
+    #[arg(
+        long,
+        env = "CHASER_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/chaser"
+    )]
     state_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -99,7 +104,11 @@ async fn list(common: &Common) -> anyhow::Result<()> {
         ("STATE", Align::Left),
     ]);
     for key in keys {
-        let state = if key.revoked_at.is_some() { "revoked" } else { "valid" };
+        let state = if key.revoked_at.is_some() {
+            "revoked"
+        } else {
+            "valid"
+        };
         table.row([
             format!("{}…", key.prefix),
             key.workspace,

@@ -1,4 +1,136 @@
-//! The operator's commands.
+//! The operator's commands: parse, do one thing, print it for a person or (`--json`) a program.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 64 configuration, 69 something needed is unreachable,
+//! 70 a bug or a broken host. Results go to stdout; one sentence about what went wrong, and what to do
+//! about it, to stderr.
 
-pub mod doctor;
-pub mod image;
+mod doctor;
+mod fail;
+mod image;
+mod key;
+mod node;
+mod output;
+mod rest;
+mod session;
+mod settings;
+mod shell;
+mod table;
+mod up;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::settings::Place;
+use crate::{daemon, relay::server::Options};
+
+/// Runs real browsers for other people's automation, each behind its own egress address.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chaser",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine: node, API and data plane, in the foreground
+    Up(Box<up::Args>),
+    /// Create, list, watch and delete sessions
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Look at this host's node
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Check that this host can run sessions, with a mend for what it lacks
+    Doctor {
+        #[command(flatten)]
+        args: doctor::Args,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Build and list browser images
+    Image {
+        #[command(flatten)]
+        args: image::Args,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// The data plane alone: started by the agent, or by a service manager
+    Relay(RelayArgs),
+    /// Print completions for a shell
+    Completions(shell::Completions),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(shell::Man),
+}
+
+#[derive(Debug, clap::Args)]
+struct RelayArgs {
+    /// Sockets and counters live here
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: PathBuf,
+    /// Where CDP clients connect, unless standard input is a listening socket
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7701")]
+    cdp_listen: SocketAddr,
+    /// The user to become when started as root
+    #[arg(long, value_name = "NAME", default_value = "chaser-relay")]
+    user: String,
+}
+
+/// Parses the command line, runs the command, says what went wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => fail::report(&error),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Relay(args) => {
+            let options = Options {
+                runtime_dir: args.runtime_dir,
+                cdp_listen: args.cdp_listen,
+                user: args.user,
+            };
+            daemon::relay::run(&options).map_err(fail::relay)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions(args) => shell::completions(&args, &mut Cli::command()),
+        Command::Man(args) => shell::man(&args, Cli::command()),
+        Command::Up(args) => on_runtime(up::run(*args)),
+        Command::Session(command) => on_runtime(session::run(command)),
+        Command::Node(command) => on_runtime(node::run(command)),
+        Command::Doctor { args, place } => on_runtime(doctor::run(&args, &place.load()?)),
+        Command::Image { args, place } => on_runtime(image::run(&args, &place.load()?)),
+        Command::Key(command) => on_runtime(key::run(command)),
+    }
+}
+
+fn on_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("chaser")
+        .build()?
+        .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -33,7 +33,12 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
     /// Runtime directory of the node
-    #[arg(long, env = "CHASER_RUNTIME_DIR", value_name = "DIR", default_value = "/run/chaser")]
+    #[arg(
+        long,
+        env = "CHASER_RUNTIME_DIR",
+        value_name = "DIR",
+        default_value = "/run/chaser"
+    )]
     runtime_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -86,7 +91,11 @@ async fn inspect(session: String, common: &Common) -> anyhow::Result<()> {
         session_id: session,
     };
     let mut node = connect(common).await?;
-    let place = node.inspect_session(request).await.map_err(refused)?.into_inner();
+    let place = node
+        .inspect_session(request)
+        .await
+        .map_err(refused)?
+        .into_inner();
     if common.json {
         return output::json(&json!({
             "session": place.session_id,

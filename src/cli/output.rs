@@ -78,7 +78,12 @@ mod tests {
         ] {
             assert_eq!(bytes(count), said);
         }
-        for (secs, said) in [(9, "9s"), (61, "1m01s"), (7_260, "2h01m"), (90_000, "1d01h")] {
+        for (secs, said) in [
+            (9, "9s"),
+            (61, "1m01s"),
+            (7_260, "2h01m"),
+            (90_000, "1d01h"),
+        ] {
             assert_eq!(span(Duration::from_secs(secs)), said);
         }
     }

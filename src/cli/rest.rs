@@ -16,13 +16,31 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Api {
     /// URL of the API
-    #[arg(long = "api", env = "CHASER_API_URL", value_name = "URL", default_value = "http://127.0.0.1:7700", global = true)]
+    #[arg(
+        long = "api",
+        env = "CHASER_API_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7700",
+        global = true
+    )]
     url: String,
     /// API key; better in the environment, or left to the operator's key in the state directory
-    #[arg(long, env = "CHASER_API_KEY", hide_env_values = true, value_name = "KEY", global = true)]
+    #[arg(
+        long,
+        env = "CHASER_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        global = true
+    )]
     api_key: Option<String>,
     /// Where the operator's key is looked for
-    #[arg(long, env = "CHASER_STATE_DIR", value_name = "DIR", default_value = "/var/lib/chaser", global = true)]
+    #[arg(
+        long,
+        env = "CHASER_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/chaser",
+        global = true
+    )]
     state_dir: PathBuf,
 }
 
@@ -91,9 +109,15 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
-        let text = answer.text().await.map_err(|error| self.unreachable(&error))?;
+        let text = answer
+            .text()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
             return if text.is_empty() {
                 Ok(None)
@@ -106,7 +130,10 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
         let sentence = if error.is_connect() {
-            format!("nothing answers at {}; is `chaser up` running there?", self.url)
+            format!(
+                "nothing answers at {}; is `chaser up` running there?",
+                self.url
+            )
         } else {
             format!("the API at {} did not answer: {error}", self.url)
         };

@@ -110,7 +110,10 @@ async fn get(args: One) -> anyhow::Result<ExitCode> {
 async fn list(args: List) -> anyhow::Result<ExitCode> {
     let client = args.common.api.client()?;
     let path = format!("/v1/sessions?limit={}", args.limit);
-    let answer = client.call(Method::GET, &path, None).await?.unwrap_or_default();
+    let answer = client
+        .call(Method::GET, &path, None)
+        .await?
+        .unwrap_or_default();
     if args.common.json {
         output::json(&answer)?;
         return Ok(ExitCode::SUCCESS);
@@ -144,7 +147,11 @@ async fn watch(args: One) -> anyhow::Result<ExitCode> {
     let mut last = Value::Null;
     loop {
         let session = fetch(&client, &args.session).await?;
-        let seen = json!([session["status"], session["bytes_up"], session["bytes_down"]]);
+        let seen = json!([
+            session["status"],
+            session["bytes_up"],
+            session["bytes_down"]
+        ]);
         if seen != last {
             last = seen;
             if args.common.json {
@@ -180,11 +187,17 @@ async fn delete(args: One) -> anyhow::Result<ExitCode> {
 
 async fn fetch(client: &Client, id: &str) -> anyhow::Result<Value> {
     // An id goes into a path: nothing but an id may.
-    if !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+    if !id
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    {
         return Err(fail(FAILED, format!("`{id}` is no session id")));
     }
     let path = format!("/v1/sessions/{id}");
-    Ok(client.call(Method::GET, &path, None).await?.unwrap_or_default())
+    Ok(client
+        .call(Method::GET, &path, None)
+        .await?
+        .unwrap_or_default())
 }
 
 fn show(session: &Value, as_json: bool) -> anyhow::Result<()> {
@@ -208,7 +221,9 @@ fn show(session: &Value, as_json: bool) -> anyhow::Result<()> {
     ] {
         let value = &session[key];
         if !value.is_null() {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             table.row([key.to_owned(), text]);
         }
     }

@@ -9,10 +9,13 @@ use std::{
 use ipnet::IpNet;
 use toml::Value;
 
-use super::fail::{self, CONFIG, exit_of, fail, sentence};
+use super::{
+    fail::{self, CONFIG, exit_of, fail, sentence},
+    settings::{environment, flag, path},
+};
 use crate::{
     daemon::{
-        config::{Config, Flag, Sources},
+        config::{Config, Sources},
         telemetry, up,
     },
     model::Classify,
@@ -39,7 +42,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
     /// An API key for the default workspace; better in the file or the environment
-    #[arg(long, env = "CHASER_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "CHASER_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     api_key: Vec<String>,
     /// A local address that sessions leave from, one session each
     #[arg(long, value_name = "IP", num_args = 1..)]
@@ -71,7 +79,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(warm) = args.warm.filter(|warm| *warm != 0) {
         return Err(fail(
             CONFIG,
-            format!("flag --warm: {warm} is not possible; allowed: 0, because this version has no warm pool"),
+            format!(
+                "flag --warm: {warm} is not possible; allowed: 0, because this version has no warm pool"
+            ),
         ));
     }
     let options = up::Options {
@@ -90,40 +100,59 @@ impl Args {
     fn sources(self) -> Sources {
         let text = |value: &dyn ToString| Value::String(value.to_string());
         let list = |values: Vec<String>| {
-            (!values.is_empty()).then(|| Value::Array(values.into_iter().map(Value::String).collect()))
+            (!values.is_empty())
+                .then(|| Value::Array(values.into_iter().map(Value::String).collect()))
         };
-        let path = |path: Option<PathBuf>| path.map(|path| Value::String(path.display().to_string()));
         let number = |number: Option<u32>| number.map(|number| Value::Integer(number.into()));
         let strings = |values: &[IpAddr]| values.iter().map(ToString::to_string).collect();
         let nets = |values: &[IpNet]| values.iter().map(ToString::to_string).collect();
         let flags = [
             ("--state-dir", "state_dir", path(self.state_dir)),
             ("--runtime-dir", "runtime_dir", path(self.runtime_dir)),
-            ("--api-listen", "api.listen", self.api_listen.map(|a| text(&a))),
-            ("--cdp-listen", "cdp.listen", self.cdp_listen.map(|a| text(&a))),
-            ("--admin-listen", "admin.listen", self.admin_listen.map(|a| text(&a))),
+            (
+                "--api-listen",
+                "api.listen",
+                self.api_listen.map(|a| text(&a)),
+            ),
+            (
+                "--cdp-listen",
+                "cdp.listen",
+                self.cdp_listen.map(|a| text(&a)),
+            ),
+            (
+                "--admin-listen",
+                "admin.listen",
+                self.admin_listen.map(|a| text(&a)),
+            ),
             ("--api-key", "api.keys", list(self.api_key)),
-            ("--egress-address", "egress.addresses", list(strings(&self.egress_address))),
-            ("--egress-allow", "egress.allow", list(nets(&self.egress_allow))),
-            ("--max-sessions", "api.max_concurrent_sessions", number(self.max_sessions)),
-            ("--max-creates-per-minute", "api.max_creates_per_minute", number(self.max_creates_per_minute)),
+            (
+                "--egress-address",
+                "egress.addresses",
+                list(strings(&self.egress_address)),
+            ),
+            (
+                "--egress-allow",
+                "egress.allow",
+                list(nets(&self.egress_allow)),
+            ),
+            (
+                "--max-sessions",
+                "api.max_concurrent_sessions",
+                number(self.max_sessions),
+            ),
+            (
+                "--max-creates-per-minute",
+                "api.max_creates_per_minute",
+                number(self.max_creates_per_minute),
+            ),
             ("--image", "instance.image", self.image.map(Value::String)),
         ];
-        let flags = flags.into_iter().filter_map(|(name, key, value)| {
-            Some(Flag {
-                name,
-                key,
-                value: value?,
-            })
-        });
-        let ours = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            let name = name.into_string().ok()?;
-            name.starts_with("CHASER_")
-                .then(|| Some((name, value.into_string().ok()?)))?
-        };
+        let flags = flags
+            .into_iter()
+            .filter_map(|(name, key, value)| flag(name, key, value));
         Sources {
             file: self.config,
-            environment: std::env::vars_os().filter_map(ours).collect(),
+            environment: environment(),
             flags: flags.collect(),
         }
     }
