@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod codes;
+pub mod grpc;
 mod http;
 pub mod rest;
 

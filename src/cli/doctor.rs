@@ -19,17 +19,17 @@ const PROFILE: &str = "default";
 
 /// Flags of `chaser doctor`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Print one JSON object instead of lines.
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
 }
 
 /// Examines this host as `config` would use it. Exit code 1 when something failed; warnings are 0.
 ///
 /// # Errors
 /// When nothing can be printed.
-pub async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     let subject = subject(config)?;
     let mut out = io::stdout();
     let mut printed = Ok(());

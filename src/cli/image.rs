@@ -47,15 +47,15 @@ const RECIPE: &[(&str, &str)] = &[
 
 /// `chaser image …`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// What to do.
     #[command(subcommand)]
-    pub command: ImageCommand,
+    pub(super) command: ImageCommand,
 }
 
 /// The commands of `chaser image`.
 #[derive(Debug, clap::Subcommand)]
-pub enum ImageCommand {
+pub(super) enum ImageCommand {
     /// Build the Chromium image from Debian packages; nothing to do where the recipe is unchanged.
     Build {
         /// Build also when the recipe is unchanged: this is how a newer Chromium comes in.
@@ -80,7 +80,7 @@ pub enum ImageCommand {
 ///
 /// # Errors
 /// When Docker does not answer or the recipe cannot be written out.
-pub async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     match args.command {
         ImageCommand::Build {
             force,

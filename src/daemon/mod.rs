@@ -3,7 +3,9 @@
 pub mod api;
 mod banner;
 pub mod config;
+pub mod node;
 mod operator;
 pub mod relay;
 mod self_check;
 pub mod telemetry;
+pub mod up;

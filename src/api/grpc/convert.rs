@@ -94,7 +94,10 @@ pub(super) fn session(of: Snapshot) -> pb::Session {
         ready_at: of.ready_at.map(timestamp),
         expires_at: Some(timestamp(of.expires_at)),
         ended_at: of.ended_at.map(timestamp),
-        end_reason: of.end_reason.map_or(pb::EndReason::Unspecified, end_reason).into(),
+        end_reason: of
+            .end_reason
+            .map_or(pb::EndReason::Unspecified, end_reason)
+            .into(),
         failure: of.failure.map(failure),
         billable: of.billable,
     }

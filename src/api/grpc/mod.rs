@@ -63,9 +63,7 @@ pub async fn serve(
     tasks: &Tasks,
 ) -> Result<(), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health
-        .set_serving::<NodeServiceServer<Service>>()
-        .await;
+    health.set_serving::<NodeServiceServer<Service>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

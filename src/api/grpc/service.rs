@@ -31,10 +31,11 @@ impl Service {
 
 impl From<NodeError> for Status {
     fn from(error: NodeError) -> Self {
-        let code = match &error {
-            // gRPC has a word of its own for this conflict.
-            NodeError::OtherSpec { .. } => tonic::Code::AlreadyExists,
-            _ => codes(error.class()).grpc,
+        // gRPC has a word of its own for this conflict.
+        let code = if matches!(error, NodeError::OtherSpec { .. }) {
+            tonic::Code::AlreadyExists
+        } else {
+            codes(error.class()).grpc
         };
         Self::new(code, error.to_string())
     }
@@ -42,7 +43,10 @@ impl From<NodeError> for Status {
 
 #[tonic::async_trait]
 impl NodeService for Service {
-    async fn provision(&self, request: Request<pb::ProvisionRequest>) -> Answer<pb::ProvisionResponse> {
+    async fn provision(
+        &self,
+        request: Request<pb::ProvisionRequest>,
+    ) -> Answer<pb::ProvisionResponse> {
         let order = request.into_inner();
         let id = validate::session_id(&order.session_id)?;
         let spec = validate::spec(order.spec, self.node.idle_default())?;
@@ -50,7 +54,9 @@ impl NodeService for Service {
         if order.wait {
             // A driver that is gone has published its last word before.
             let _gone = session
-                .wait_for(|session| session.phase != Phase::Creating && session.phase != Phase::Closing)
+                .wait_for(|session| {
+                    session.phase != Phase::Creating && session.phase != Phase::Closing
+                })
                 .await;
         }
         let session = session.borrow().clone();
@@ -59,7 +65,10 @@ impl NodeService for Service {
         }))
     }
 
-    async fn teardown(&self, request: Request<pb::TeardownRequest>) -> Answer<pb::TeardownResponse> {
+    async fn teardown(
+        &self,
+        request: Request<pb::TeardownRequest>,
+    ) -> Answer<pb::TeardownResponse> {
         let teardown = request.into_inner();
         let id = validate::session_id(&teardown.session_id)?;
         let reason = validate::end_reason(teardown.reason)?;
@@ -70,7 +79,10 @@ impl NodeService for Service {
         }))
     }
 
-    async fn get_session(&self, request: Request<pb::GetSessionRequest>) -> Answer<pb::GetSessionResponse> {
+    async fn get_session(
+        &self,
+        request: Request<pb::GetSessionRequest>,
+    ) -> Answer<pb::GetSessionResponse> {
         let id = validate::session_id(&request.into_inner().session_id)?;
         let session = self.node.get(&id).await?;
         Ok(Response::new(pb::GetSessionResponse {
@@ -93,7 +105,9 @@ impl NodeService for Service {
         request: Request<pb::InspectSessionRequest>,
     ) -> Answer<pb::InspectSessionResponse> {
         let id = validate::session_id(&request.into_inner().session_id)?;
-        Ok(Response::new(convert::placement(self.node.inspect(&id).await?)))
+        Ok(Response::new(convert::placement(
+            self.node.inspect(&id).await?,
+        )))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;

@@ -93,9 +93,7 @@ pub(super) fn end_reason(reason: i32) -> Result<EndReason, Status> {
         Ok(pb::EndReason::Unspecified | pb::EndReason::ClientDelete) => Ok(EndReason::ClientDelete),
         Ok(pb::EndReason::TtlExpired) => Ok(EndReason::TtlExpired),
         Ok(pb::EndReason::AbandonedOrphan) => Ok(EndReason::AbandonedOrphan),
-        Ok(
-            pb::EndReason::IdleExpired | pb::EndReason::SubstrateDown | pb::EndReason::Error,
-        )
+        Ok(pb::EndReason::IdleExpired | pb::EndReason::SubstrateDown | pb::EndReason::Error)
         | Err(_) => Err(invalid(
             "reason",
             "END_REASON_CLIENT_DELETE, END_REASON_TTL_EXPIRED or END_REASON_ABANDONED_ORPHAN",
@@ -144,7 +142,10 @@ mod tests {
             ..order()
         };
         let said = refusal(profile);
-        assert!(said.contains("`spec.profile`") && said.contains("default"), "{said}");
+        assert!(
+            said.contains("`spec.profile`") && said.contains("default"),
+            "{said}"
+        );
         let idle = pb::SessionSpec {
             idle_timeout: Some(prost_types::Duration::default()),
             ..order()

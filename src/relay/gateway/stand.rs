@@ -50,7 +50,7 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 impl Stand {
     pub(super) async fn new(token: Option<&str>) -> Self {
         let (browser, tasks) = (FakeBrowser::start().await, Tasks::default());
-        let (dialer, meter) = (browser.dialer(), Arc::new(Meter::default()));
+        let (dialer, meter) = (browser.dialer(), Arc::new(Meter::detached()));
         let profile = Arc::new(phone());
         let supervisor = supervisor::start(Arc::clone(&dialer), profile, &tasks).await;
         let supervisor = supervisor.unwrap();

@@ -43,7 +43,6 @@ pub(super) struct Attachment {
     pub(super) instance: InstanceId,
     pub(super) dialer: Arc<Dialer>,
     pub(super) meter: Arc<Meter>,
-    pub(super) profile: Arc<Profile>,
     pub(super) supervisor: Supervisor,
     egress: Egress,
     /// Who holds it; set once.
@@ -220,8 +219,7 @@ impl Attachment {
         let dialer = Arc::new(Dialer::new(DEVTOOLS, staged.dial));
         let meter = Arc::new(Meter::create(&meter_file, instance)?);
         let mut dead = watch_death(staged.pidfd, &tasks)?;
-        let profile = Arc::new(profile);
-        let phone = supervisor::start(Arc::clone(&dialer), Arc::clone(&profile), &tasks);
+        let phone = supervisor::start(Arc::clone(&dialer), Arc::new(profile), &tasks);
         let supervisor = tokio::select! {
             phone = phone => phone?,
             _ = dead.wait_for(|dead| *dead) => return Err(AttachFailed::Died),
@@ -239,7 +237,6 @@ impl Attachment {
             instance,
             dialer,
             meter,
-            profile,
             supervisor,
             egress,
             session: Mutex::new(None),

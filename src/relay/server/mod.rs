@@ -179,7 +179,7 @@ impl Relay {
             dialer: Arc::clone(&attachment.dialer),
             meter: Arc::clone(&attachment.meter),
             browser: attachment.supervisor.browser().clone(),
-            profile: Arc::clone(&attachment.profile),
+            supervisor: attachment.supervisor.clone(),
             token: bind.token,
             clients: Clients::new(Arc::clone(&attachment.meter)),
         });
@@ -191,7 +191,6 @@ impl Relay {
         {
             return Ok(());
         }
-        attachment.supervisor.follow(&live.clients);
         info!(session = %bind.session, instance = %bind.instance, "bound");
         let limits = Limits {
             deadline: bind.deadline,
