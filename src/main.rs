@@ -1,3 +1,7 @@
 //! The `chaser` binary: see [`chaser::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chaser::cli::main()
+}
