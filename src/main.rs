@@ -1,3 +1,5 @@
 //! The `chaser` binary: see [`chaser::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    chaser::cli::main()
+}

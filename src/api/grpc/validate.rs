@@ -46,7 +46,10 @@ pub(super) fn spec(
     };
     if profile::named(&profile).is_none() {
         let names = profile::names().join(", ");
-        return Err(invalid("spec.profile", format_args!("one of: {names}")));
+        return Err(invalid(
+            "spec.profile",
+            format_args!("one of: {names}; not `{profile}`"),
+        ));
     }
     let ttl = spec
         .ttl
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_caller_cannot_claim_a_substrate_failure() {
-        assert!(end_reason(pb::EndReason::SubstrateDown.into()).is_err());
+        end_reason(pb::EndReason::SubstrateDown.into()).unwrap_err();
         assert_eq!(end_reason(0).unwrap(), EndReason::ClientDelete);
     }
 }
