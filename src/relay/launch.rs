@@ -232,9 +232,7 @@ pub async fn stop(paths: &Paths) -> io::Result<()> {
     let pid = named.ok_or_else(|| io::Error::other("the relay's pid file names no process"))?;
     let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
     // After the pidfd was opened: what is read is of the process that will be signalled.
-    let process = procfs::process::Process::new(pid.as_raw_nonzero().get());
-    let status = process.and_then(|process| process.status());
-    if status.map_err(io::Error::other)?.ruid != relay.user {
+    if runtime_dir::user_of(pid.as_raw_nonzero().get())? != relay.user {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             format!(
@@ -326,5 +324,27 @@ fn evidence(log: &mut File, from: u64) -> String {
         Ok(0) => "it said nothing".to_owned(),
         Ok(_) => said.trim().to_owned(),
         Err(error) => format!("its log cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_process_of_the_relays_user_is_stopped() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            root: dir.path().to_owned(),
+        };
+        fs::write(paths.pid(), std::process::id().to_string()).unwrap();
+        chown(paths.pid(), Some(65_534), None).unwrap();
+        let file = File::open(paths.pid()).unwrap();
+        let _held = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+        let refused = stop(&paths).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
     }
 }

@@ -18,6 +18,7 @@ use nix::{
     libc::{O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK},
     unistd::geteuid,
 };
+use procfs::process::Process;
 
 /// A pid and a line end are never longer.
 const MAX_PID: u64 = 32;
@@ -108,6 +109,15 @@ pub(super) fn living(path: &Path) -> io::Result<Option<Living>> {
         })),
         Err((_, error)) => Err(error.into()),
     }
+}
+
+/// The real user of a process.
+///
+/// # Errors
+/// When there is no such process.
+pub(super) fn user_of(pid: i32) -> io::Result<u32> {
+    let status = Process::new(pid).and_then(|process| process.status());
+    status.map(|status| status.ruid).map_err(io::Error::other)
 }
 
 fn foreign(path: &Path) -> io::Error {
