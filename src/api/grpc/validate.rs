@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_caller_cannot_claim_a_substrate_failure() {
-        assert!(end_reason(pb::EndReason::SubstrateDown.into()).is_err());
+        end_reason(pb::EndReason::SubstrateDown.into()).unwrap_err();
         assert_eq!(end_reason(0).unwrap(), EndReason::ClientDelete);
     }
 }
