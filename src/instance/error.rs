@@ -73,7 +73,9 @@ impl StartError {
             Self::BrowserExited { .. } => ("browser_exited", Blame::Substrate),
             Self::Replaced => ("container_replaced", Blame::Host),
             Self::Namespace(_) | Self::Process(_) => ("namespace_failed", Blame::Host),
-            Self::Relay(RelayError::Unreachable(_) | RelayError::Silent { .. }) => {
+            Self::Relay(
+                RelayError::Unreachable(_) | RelayError::Silent { .. } | RelayError::Sockets(_),
+            ) => {
                 ("relay_unreachable", Blame::Agent)
             }
             Self::Relay(_) => ("attach_failed", Blame::Substrate),
