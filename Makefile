@@ -30,7 +30,7 @@ build: ## the release binary, target/release/chaser
 
 run: setup build ## set-up, build, and `chaser up` in the foreground (ctrl-C ends it cleanly)
 	@mkdir -p $(STATE_DIR)
-	@exec target/release/chaser up --state-dir $(STATE_DIR) --runtime-dir $(RUNTIME_DIR) $(ARGS)
+	@exec target/release/chaser up --state-dir $(STATE_DIR) --runtime-dir $(RUNTIME_DIR) --self-check $(ARGS)
 
 lint: ## format and clippy
 	cargo fmt --check

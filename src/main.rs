@@ -1,7 +1,5 @@
 //! The `chaser` binary: see [`chaser::cli`].
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     chaser::cli::main()
 }

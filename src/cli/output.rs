@@ -1,19 +1,23 @@
 //! What every command prints with: results on stdout, for a person or for a program.
-#![expect(clippy::print_stdout, reason = "printing results is its job")]
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    time::Duration,
+};
 
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Text, as it is.
+/// Text, as it is. A reader that has gone, as in `chaser session list | head`, is no failure.
 pub(super) fn print(text: impl Display) {
-    print!("{text}");
+    let mut out = io::stdout().lock();
+    drop(write!(out, "{text}").and_then(|()| out.flush()));
 }
 
 /// One line.
 pub(super) fn line(text: impl Display) {
-    println!("{text}");
+    print(format_args!("{text}\n"));
 }
 
 /// One JSON document, indented.
@@ -21,7 +25,7 @@ pub(super) fn line(text: impl Display) {
 /// # Errors
 /// Only what serde says.
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    line(serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub(super) struct Args {
     /// Addresses that pages may reach although they are denied by default
     #[arg(long, value_name = "CIDR", num_args = 1..)]
     egress_allow: Vec<IpNet>,
-    /// Sessions at once per workspace, 0 = no limit
+    /// Sessions at once, per workspace and on this host; 0 = no limit but the host's memory
     #[arg(long, value_name = "N")]
     max_sessions: Option<u32>,
     /// Creations per minute and workspace, 0 = no limit
@@ -138,6 +138,11 @@ impl Args {
             (
                 "--max-sessions",
                 "api.max_concurrent_sessions",
+                number(self.max_sessions),
+            ),
+            (
+                "--max-sessions",
+                "node.max_sessions",
                 number(self.max_sessions),
             ),
             (

@@ -228,6 +228,10 @@ impl Up {
         if let Err(stuck) = self.tasks.drain(TASKS_LIMIT).await {
             debug!(%stuck, "tasks were dropped");
         }
+        let socket = self.config.node_socket();
+        if let Err(error) = std::fs::remove_file(&socket) {
+            debug!(%error, socket = %socket.display(), "not removed");
+        }
     }
 }
 

@@ -181,6 +181,7 @@ async fn limits_of_a_workspace_answer_429_and_say_when_to_try_again() {
 async fn a_full_workspace_and_a_full_host_are_told_apart() {
     let (lab, _origin) = lab();
     let chaser = Setup::on(&lab)
+        .without("--max-sessions")
         .set("api", "max_concurrent_sessions = 2")
         .egress_addresses(1)
         .start()
@@ -200,6 +201,7 @@ async fn a_full_workspace_and_a_full_host_are_told_apart() {
 async fn a_workspace_at_its_limit_is_refused_until_a_session_ends() {
     let (lab, _origin) = lab();
     let chaser = Setup::on(&lab)
+        .without("--max-sessions")
         .set("api", "max_concurrent_sessions = 1")
         .start()
         .await;

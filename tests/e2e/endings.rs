@@ -141,8 +141,9 @@ async fn delete_against_lifetime_in_the_same_instant_has_one_winner() {
         let chaser = &chaser;
         async move {
             let id = session_id();
-            let session = chaser.node.provision(&id, spec(seconds(12))).await.unwrap();
-            let mut cdp = Cdp::open(&format!("ws://{}/sessions/{id}", chaser.cdp)).await;
+            let session = chaser.node.provision(&id, spec(seconds(25))).await.unwrap();
+            let url = format!("ws://{}/sessions/{id}", chaser.cdp);
+            let mut cdp = Cdp::open(&url).await;
             let due = SystemTime::try_from(session.expires_at.unwrap()).unwrap();
             let left = due.duration_since(SystemTime::now()).unwrap();
             let early = Duration::from_millis(offset.unsigned_abs());
@@ -191,8 +192,9 @@ async fn delete_against_lifetime_in_the_same_instant_has_one_winner() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_cannot_start_is_an_error_with_its_cause_and_no_charge() {
     let (lab, _origin) = lab();
+    let image = docker::BrokenImage::new("endings");
     let chaser = Setup::on(&lab)
-        .set("instance", "start_timeout = \"50ms\"")
+        .set("instance", &format!("image = \"{}\"", image.name))
         .start()
         .await;
     let session = chaser.api.create().await;

@@ -2,16 +2,19 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{family::Family, gauge::Gauge, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
 
-use crate::{control::Counts, wire::node as pb};
+use crate::{control::Counts, relay::egress::Reason, wire::node as pb};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -41,7 +44,8 @@ struct NodeGauges {
     sessions_max: Number,
     address_usable: Family<Address, Number>,
     address_sessions: Family<Address, Number>,
-    egress_refused: Family<Refused, Number>,
+    /// Counted in the relay; here it is only shown.
+    egress_refused: Family<Refused, Counter>,
     memory_available: Number,
     memory_total: Number,
 }
@@ -78,6 +82,11 @@ impl Metrics {
 
 impl NodeGauges {
     fn register(&self, registry: &mut Registry) {
+        // A counter that is not there before its first event has no rate.
+        for reason in Reason::ALL {
+            let reason = reason.as_str().to_owned();
+            drop(self.egress_refused.get_or_create(&Refused { reason }));
+        }
         registry.register("up", "Whether the node answers", self.up.clone());
         registry.register("ready", "Whether the node takes orders", self.ready.clone());
         registry.register(
@@ -141,7 +150,7 @@ impl NodeGauges {
         for (reason, count) in &node.egress_refused {
             let reason = reason.clone();
             let refused = self.egress_refused.get_or_create(&Refused { reason });
-            refused.set(*count);
+            refused.inner().store(*count, Ordering::Relaxed);
         }
         for address in &node.egress_addresses {
             let label = Address {

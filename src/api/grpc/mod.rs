@@ -33,6 +33,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Listeners {
     unix: tokio::net::UnixListener,
+    /// Where it is: a socket that nobody serves any more is removed.
+    path: PathBuf,
     tcp: Option<tokio::net::TcpListener>,
 }
 
@@ -47,8 +49,9 @@ impl Listeners {
             None => None,
         };
         Ok(Self {
-            unix: bind_unix(&unix).await?,
             tcp,
+            unix: bind_unix(&unix).await?,
+            path: unix,
         })
     }
 }
@@ -91,6 +94,9 @@ pub async fn serve(
         let done = router.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         if let Err(error) = done.await {
             warn!(%error, "gRPC over the unix socket ended");
+        }
+        if let Err(error) = std::fs::remove_file(&listeners.path) {
+            warn!(%error, "the node's socket stays behind");
         }
         health
             .set_service_status("", ServingStatus::NotServing)

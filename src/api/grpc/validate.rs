@@ -46,7 +46,10 @@ pub(super) fn spec(
     };
     if profile::named(&profile).is_none() {
         let names = profile::names().join(", ");
-        return Err(invalid("spec.profile", format_args!("one of: {names}")));
+        return Err(invalid(
+            "spec.profile",
+            format_args!("one of: {names}; not `{profile}`"),
+        ));
     }
     let ttl = spec
         .ttl

@@ -55,7 +55,9 @@ const MAX_CONNECTIONS: usize = 16_384;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
-/// … or when it has acknowledged nothing of what was sent for so long.
+/// … or when it has acknowledged nothing of what was sent for so long. To the kernel that includes a
+/// peer that lives but takes nothing, so a client that stops reading is cut by this (measured: after
+/// 31 s), and the limit in [`down`] stands behind it.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// After `accept` failed, as it does when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -3,6 +3,11 @@
 //! What flags of the browser can say natively is not repeated here, but for what a client's defaults
 //! might undo. Workers take identity and hardware only; out-of-process frames have no screen of
 //! their own (Chrome: "only supported for top-level targets").
+//!
+//! The identity of a worker is known to the browser process before the worker starts. Its hardware is
+//! told to the worker itself, and on a busy machine Chrome lets a few start before they have heard
+//! it, even though they are reported as paused and whether or not the answer is waited for before
+//! they are let go: only a native value would be certain.
 
 use serde_json::json;
 

@@ -57,8 +57,6 @@ impl<'lab> Setup<'lab> {
             config: BTreeMap::new(),
             less: Vec::new(),
         }
-        // A test may order more than one workspace may hold by default.
-        .set("api", "max_concurrent_sessions = 100")
     }
 
     pub fn egress_addresses(mut self, count: u8) -> Self {

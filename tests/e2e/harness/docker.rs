@@ -72,3 +72,36 @@ pub fn pid(container: &str) -> Option<u32> {
         .ok()?;
     (pid != 0).then_some(pid)
 }
+
+/// The browser's image with a browser that ends at once; gone with its owner.
+pub struct BrokenImage {
+    pub name: String,
+}
+
+impl BrokenImage {
+    pub fn new(tag: &str) -> Self {
+        let name = format!("chaser/broken:{tag}");
+        let container = docker(&["create", "--network", "none", "chaser/chromium:latest"]);
+        let container = container.trim();
+        docker(&[
+            "commit",
+            "--change",
+            "ENTRYPOINT [\"/bin/false\"]",
+            container,
+            &name,
+        ]);
+        docker(&["rm", container]);
+        Self { name }
+    }
+}
+
+impl Drop for BrokenImage {
+    fn drop(&mut self) {
+        // The assertion that failed before matters more than this.
+        drop(
+            Command::new("docker")
+                .args(["image", "rm", "-f", &self.name])
+                .output(),
+        );
+    }
+}
