@@ -4,14 +4,17 @@
 //! handful of unconnected ones inside the container's namespace and hands them over; connecting one
 //! of them from out here reaches `127.0.0.1` in there (socket(7), network_namespaces(7)).
 
-use std::{collections::VecDeque, io, net::SocketAddr, os::fd::OwnedFd};
+use std::{collections::VecDeque, io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
 
 use parking_lot::Mutex;
 use socket2::{SockAddr, SockRef, Socket};
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
 /// Below this many spare sockets the agent is asked for more.
 const LOW_WATER: usize = 6;
+/// A dial that waits for a socket asks again after this long: the first request may have met an agent
+/// that was just going away.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Dials one address inside one container.
 #[derive(Debug)]
@@ -72,7 +75,8 @@ impl Dialer {
             if let Some(socket) = socket {
                 break socket;
             }
-            refilled.await;
+            // Either way: look again.
+            drop(timeout(ASK_AGAIN, refilled).await);
         };
         // Linux lets a refused socket try again, so waiting for a listener costs one socket, not one
         // for each try.
@@ -181,7 +185,12 @@ mod tests {
         let dialer = Arc::new(Dialer::new(listener.local_addr().unwrap(), [socket()]));
         drop(dialer.connect().await.unwrap());
         dialer.running_low().await;
-        let refill = async { dialer.refill([socket()]) };
+        let refill = async {
+            // Whoever was rung for first did nothing.
+            dialer.running_low().await;
+            dialer.running_low().await;
+            dialer.refill([socket()]);
+        };
         let (stream, ()) = tokio::join!(dialer.connect(), refill);
         drop(stream.unwrap());
     }

@@ -13,9 +13,9 @@ use std::{
 };
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg,
-    sendmsg, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    connect, recvmsg, sendmsg, socket_with,
     sockopt::{Timeout, set_socket_timeout},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -89,6 +89,13 @@ pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, 
             fds.extend(received);
         }
     }
+    // The kernel drops what finds no room, in the packet or in the table of descriptors.
+    if message
+        .flags
+        .intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC)
+    {
+        return Err(io::Error::other("a packet did not arrive whole"));
+    }
     if message.bytes == 0 {
         return Ok(None);
     }
@@ -115,5 +122,29 @@ pub fn exchange(path: &Path, packet: &Packet, fds: &[BorrowedFd<'_>]) -> io::Res
         Some((Reply::Done, fds)) => Ok(fds),
         Some((Reply::Refused(why), _)) => Err(io::Error::other(why)),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::socketpair;
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC;
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
+    }
+
+    #[test]
+    fn a_packet_comes_with_all_its_descriptors_or_not_at_all() {
+        let (ours, theirs) = pair();
+        let many = [theirs.as_fd(); MAX_FDS];
+        send(&ours, &Packet::Gateway, &many).unwrap();
+        let (_, fds) = receive::<Packet>(&theirs).unwrap().unwrap();
+        assert_eq!(fds.len(), MAX_FDS);
+        drop(fds);
+        send(&ours, &"x".repeat(MAX_HEADER), &many).unwrap();
+        receive::<String>(&theirs).unwrap_err();
     }
 }

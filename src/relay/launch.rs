@@ -12,7 +12,7 @@ use std::{
         fd::OwnedFd,
         unix::fs::{OpenOptionsExt, PermissionsExt, chown},
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     time::Duration,
 };
@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use super::{
     Paths,
     client::{RelayClient, RelayError, Settings, Welcome},
+    runtime_dir,
 };
 use crate::{
     model::{Class, Classify},
@@ -132,18 +133,13 @@ pub async fn ensure(
     };
     prepare(launch)?;
     let _only_starter = lock(launch.paths.lock()).await.map_err(runtime_dir)?;
-    // Somebody else may have started one while we waited for the lock.
-    if let Ok(welcome) = client.hello(settings).await {
+    if let Some(welcome) = living(launch, client, settings).await? {
         return Ok(welcome);
     }
     clear_stale(&launch.paths).map_err(runtime_dir)?;
-    let mut log = OpenOptions::new()
-        .append(true)
-        .read(true)
-        .create(true)
-        .mode(0o640)
-        .open(launch.paths.log())
-        .map_err(runtime_dir)?;
+    let mut options = OpenOptions::new();
+    options.append(true).read(true).create(true).mode(0o640);
+    let mut log = runtime_dir::own_file(&launch.paths.log(), &mut options).map_err(runtime_dir)?;
     let said_before = log.seek(SeekFrom::End(0)).map_err(runtime_dir)?;
     let stdin = match listener {
         Some(listener) => listener.try_clone().map_err(LaunchError::Spawn)?,
@@ -157,6 +153,8 @@ pub async fn ensure(
         .arg(launch.cdp_listen.to_string())
         .arg("--user")
         .arg(&launch.user)
+        // Ours holds keys, which are none of its business.
+        .env_clear()
         .stdin(Stdio::from(stdin))
         .stdout(log.try_clone().map_err(LaunchError::Spawn)?)
         .stderr(log.try_clone().map_err(LaunchError::Spawn)?)
@@ -176,7 +174,11 @@ pub async fn ensure(
                 return Ok(welcome);
             }
             Err(RelayError::Unreachable(_)) if Instant::now() < limit => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                // Left alone it would be in the way of the next try.
+                child.start_kill().map_err(LaunchError::Spawn)?;
+                return Err(error.into());
+            }
         }
         if let Some(status) = child.try_wait().map_err(LaunchError::Spawn)? {
             return Err(LaunchError::Ended {
@@ -188,23 +190,59 @@ pub async fn ensure(
     }
 }
 
+/// Greets whoever was started while we waited for the lock. A relay that holds its pid file and does
+/// not answer is starting or stopping: its sockets are not stale until it has done one of the two.
+async fn living(
+    launch: &Launch,
+    client: &RelayClient,
+    settings: &Settings,
+) -> Result<Option<Welcome>, LaunchError> {
+    let limit = Instant::now() + START_LIMIT;
+    loop {
+        let unreachable = match client.hello(settings).await {
+            Ok(welcome) => return Ok(Some(welcome)),
+            Err(error @ RelayError::Unreachable(_)) => error,
+            Err(error) => return Err(error.into()),
+        };
+        let lives =
+            runtime_dir::living(&launch.paths.pid()).map_err(|source| LaunchError::RuntimeDir {
+                path: launch.paths.root.clone(),
+                source,
+            })?;
+        if lives.is_none() {
+            return Ok(None);
+        }
+        if Instant::now() >= limit {
+            return Err(unreachable.into());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Stops the relay of a runtime directory, if one runs; returns once it is gone.
 ///
 /// # Errors
-/// Whatever the kernel says of signalling it.
+/// Whatever the kernel says of signalling it; or that the pid file names a process that is not of the
+/// relay's user: what is written there is only that user's word.
 pub async fn stop(paths: &Paths) -> io::Result<()> {
-    let Some(pid) = fs::read_to_string(paths.pid())
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .and_then(Pid::from_raw)
-    else {
-        return Ok(());
-    };
-    // Only whoever holds the lock on the pid file is the relay: a reused pid is not.
-    if lock_is_free(&paths.pid())? {
+    let Some(relay) = runtime_dir::living(&paths.pid())? else {
         return clear_stale(paths);
-    }
+    };
+    let named = relay.pid.and_then(Pid::from_raw);
+    let pid = named.ok_or_else(|| io::Error::other("the relay's pid file names no process"))?;
     let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+    // After the pidfd was opened: what is read is of the process that will be signalled.
+    let process = procfs::process::Process::new(pid.as_raw_nonzero().get());
+    let status = process.and_then(|process| process.status());
+    if status.map_err(io::Error::other)?.ruid != relay.user {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{} names a process that is not the relay",
+                paths.pid().display()
+            ),
+        ));
+    }
     pidfd_send_signal(&pidfd, Signal::TERM)?;
     let death = Death::of(pidfd)?;
     if tokio::time::timeout(STOP_LIMIT, death.wait())
@@ -230,24 +268,22 @@ fn prepare(launch: &Launch) -> Result<(), LaunchError> {
     };
     fs::create_dir_all(root).map_err(failed)?;
     let folders = [root.join("meter"), root.join("instances")];
+    let owner = if geteuid().is_root() && !launch.user.is_empty() {
+        let user = User::from_name(&launch.user)
+            .ok()
+            .flatten()
+            .ok_or_else(|| LaunchError::NoUser {
+                user: launch.user.clone(),
+            })?;
+        let (user, group) = (user.uid.as_raw(), user.gid.as_raw());
+        chown(root, Some(0), Some(group)).map_err(failed)?;
+        fs::set_permissions(root, Permissions::from_mode(0o1771)).map_err(failed)?;
+        Some((user, group))
+    } else {
+        None
+    };
     for folder in &folders {
-        fs::create_dir_all(folder).map_err(failed)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(failed)?;
-    }
-    if !geteuid().is_root() || launch.user.is_empty() {
-        return Ok(());
-    }
-    let user = User::from_name(&launch.user)
-        .ok()
-        .flatten()
-        .ok_or_else(|| LaunchError::NoUser {
-            user: launch.user.clone(),
-        })?;
-    let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-    chown(root, Some(0), Some(gid)).map_err(failed)?;
-    fs::set_permissions(root, Permissions::from_mode(0o1771)).map_err(failed)?;
-    for folder in &folders {
-        chown(folder, Some(uid), Some(gid)).map_err(failed)?;
+        runtime_dir::folder(folder, owner).map_err(failed)?;
     }
     Ok(())
 }
@@ -271,29 +307,14 @@ fn clear_stale(paths: &Paths) -> io::Result<()> {
 
 async fn lock(path: PathBuf) -> io::Result<Flock<File>> {
     let taken = tokio::task::spawn_blocking(move || {
-        let file = open_lock(&path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).mode(0o600);
+        let file = runtime_dir::own_file(&path, &mut options)?;
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| io::Error::from(error))
     });
     taken
         .await
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
-}
-
-fn lock_is_free(path: &Path) -> io::Result<bool> {
-    match Flock::lock(open_lock(path)?, FlockArg::LockExclusiveNonblock) {
-        Ok(_free) => Ok(true),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(false),
-        Err((_, error)) => Err(error.into()),
-    }
-}
-
-fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
 }
 
 fn evidence(log: &mut File, from: u64) -> String {

@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod handover;
 pub mod launch;
 pub mod meter;
+mod runtime_dir;
 pub mod server;
 pub mod supervisor;
 mod view;

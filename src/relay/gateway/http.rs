@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span};
@@ -39,6 +39,8 @@ const HEAD: Duration = Duration::from_secs(10);
 /// Bytes of head that are read at most.
 const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
+/// How long a connection to the browser may take, waiting for a socket included.
+const REACH: Duration = Duration::from_secs(10);
 /// When the browser does not answer, its session's end may be on the way: how long it is waited for.
 const END_ON_ITS_WAY: Duration = Duration::from_millis(300);
 
@@ -143,9 +145,11 @@ async fn reach(
         let read = cdp::open(&mut stream, &live.browser.ws_path).await?;
         Ok::<_, cdp::CdpError>((stream, read))
     };
-    let error = match opened.await {
-        Ok(opened) => return Ok(opened),
-        Err(error) => error,
+    let error = match timeout(REACH, opened).await {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(error)) => error,
+        // Its sockets are used up and the agent sends no more, or it takes no connections.
+        Err(_elapsed) => cdp::CdpError::TimedOut("a connection"),
     };
     let over = view.wait_for(|view| !matches!(view, SessionView::Live(_)));
     tokio::select! {

@@ -79,6 +79,19 @@ fn a_draft_of_a_killed_relay_is_in_nobodys_way() {
 }
 
 #[test]
+fn a_reader_is_neither_led_away_nor_made_to_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let instance = InstanceId::random();
+    let (real, path) = (file(&dir, instance), dir.path().join("x"));
+    drop(Meter::create(&real, instance).unwrap());
+    std::os::unix::fs::symlink(&real, &path).unwrap();
+    read(&path).unwrap_err();
+    fs::remove_file(&path).unwrap();
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    read(&path).unwrap_err();
+}
+
+#[test]
 fn the_blocks_are_allocated_before_anything_is_mapped() {
     use std::os::unix::fs::MetadataExt;
     let dir = tempfile::tempdir().unwrap();

@@ -21,7 +21,10 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use nix::fcntl::posix_fallocate;
+use nix::{
+    fcntl::posix_fallocate,
+    libc::{O_NOFOLLOW, O_NONBLOCK},
+};
 use parking_lot::RwLock;
 
 use self::page::{LENGTH, MAGIC, Page, Reading, SIZE, VERSION, Word, invalid};
@@ -215,7 +218,11 @@ impl Meter {
 /// # Errors
 /// Whatever the file system says; `InvalidData` for anything but a counters file.
 pub fn read(path: &Path) -> io::Result<Traffic> {
-    let file = File::open(path)?;
+    // In place of its file the relay's user could put a link, or a pipe that never opens.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
+        .open(path)?;
     // The kernel promises no atomicity between a copy and a store into the same word. Each count
     // only grows, so of two copies the smaller is never ahead of the truth by a torn word.
     let (first, second) = (copy(&file)?.traffic, copy(&file)?.traffic);
@@ -228,7 +235,8 @@ pub fn read(path: &Path) -> io::Result<Traffic> {
 }
 
 fn copy(file: &File) -> io::Result<Reading> {
-    if file.metadata()?.len() != SIZE as u64 {
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() != SIZE as u64 {
         return Err(invalid("not the size of a counters file"));
     }
     let mut page = [0; SIZE];

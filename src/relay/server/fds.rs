@@ -16,7 +16,7 @@ use rustix::net::{
 };
 use tracing::warn;
 
-use super::{Relay, instances::Staged};
+use super::{Relay, attachment::Staged};
 use crate::relay::handover::{self, Packet, Reply};
 
 /// A peer that says nothing for this long is dropped.
@@ -65,7 +65,7 @@ pub(super) fn serve(socket: OwnedFd, relay: Arc<Relay>, gateway: OwnedFd) -> io:
 
 fn exchange(peer: &OwnedFd, relay: &Relay, gateway: &OwnedFd) -> io::Result<()> {
     let uid = socket_peercred(peer)?.uid;
-    if !super::process::may_command(uid.as_raw()) {
+    if !super::privilege::may_command(uid.as_raw()) {
         return Err(io::Error::other(format!(
             "user {} may not hand over",
             uid.as_raw()

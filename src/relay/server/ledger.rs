@@ -50,6 +50,10 @@ impl Ledger {
     pub(super) fn push(&self, news: News) -> u64 {
         let mut kept = self.kept.lock();
         let seq = *self.latest.borrow() + 1;
+        // Said again for as long as it is so: the last time is enough, or it would push endings out.
+        if let News::SocketsLow(instance) = &news {
+            kept.retain(|(_, old)| !matches!(old, News::SocketsLow(said) if said == instance));
+        }
         kept.push_back((seq, news));
         if kept.len() > KEPT {
             kept.pop_front();
@@ -94,13 +98,24 @@ mod tests {
         let ledger = Ledger::default();
         let instance = InstanceId::random();
         assert_eq!(ledger.push(News::SocketsLow(instance)), 1);
-        assert_eq!(ledger.push(News::SocketsLow(instance)), 2);
+        assert_eq!(ledger.push(News::SocketsLow(InstanceId::random())), 2);
         assert_eq!(ledger.after(0).len(), 2);
         assert_eq!(ledger.after(1).len(), 1);
         ledger.ack(1);
         assert_eq!(ledger.after(0).len(), 1);
         assert_eq!(ledger.push(News::SocketsLow(instance)), 3);
         assert_eq!(ledger.acked(), 1);
+    }
+
+    #[test]
+    fn a_want_that_is_said_again_takes_the_place_of_the_first() {
+        let ledger = Ledger::default();
+        let instance = InstanceId::random();
+        for seq in 1..=3 {
+            assert_eq!(ledger.push(News::SocketsLow(instance)), seq);
+        }
+        let after: Vec<_> = ledger.after(0).iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(after, [3]);
     }
 
     #[test]

@@ -3,30 +3,36 @@
 //! | part | what it owns |
 //! |---|---|
 //! | [`sessions`] | the view of every session; the compare-and-set of its end |
-//! | [`instances`] | sockets, supervisor, egress and meter of every instance |
+//! | [`instances`] | every instance, from its sockets' coming to its going |
+//! | [`attachment`] | sockets, supervisor, egress and meter of one |
+//! | [`holding`] | taking an instance on, watching it, letting it go |
 //! | [`ledger`] | numbered news for the agent |
 //! | [`clock`] | ttl and idle, as a decision |
 //! | [`rpc`], [`fds`] | the two sockets that the agent speaks to |
 
+mod attachment;
 mod clock;
 mod convert;
 mod fds;
+mod holding;
 mod instances;
 mod ledger;
+mod privilege;
 mod process;
 mod records;
 mod rpc;
 mod sessions;
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use self::{
+    attachment::AttachFailed,
     clock::{Limits, Tick},
-    instances::{AttachFailed, Attachment, Begun, Instances, Outside},
+    instances::Instances,
     ledger::{Ledger, News},
     sessions::{BindRefused, Cut, Sessions},
 };
@@ -38,7 +44,6 @@ use super::{
 };
 use crate::{
     model::{EndReason, Ending, InstanceId, SessionId},
-    profile::Profile,
     runtime::{Tasks, boot_now, wall_now},
 };
 
@@ -51,6 +56,8 @@ pub(super) struct Relay {
     tasks: Tasks,
     sessions: Sessions,
     instances: Instances,
+    /// Where DevTools listens inside every container.
+    devtools: SocketAddr,
     ledger: Ledger,
     policy: watch::Sender<Arc<Policy>>,
     gateway: watch::Sender<gateway::Limits>,
@@ -74,104 +81,19 @@ pub(super) enum BindFailed {
 }
 
 impl Relay {
-    /// Makes a phone of an instance whose sockets are staged. The work goes on when the caller goes.
-    async fn attach(
-        self: &Arc<Self>,
-        instance: InstanceId,
-        profile: Profile,
-    ) -> Result<Arc<Attachment>, AttachFailed> {
-        let (staged, detached) = match self.instances.begin(instance)? {
-            Begun::Already(attachment) => return Ok(attachment),
-            Begun::Fresh(staged, detached) => (staged, detached),
-        };
-        let (tell, done) = tokio::sync::oneshot::channel();
-        let relay = Arc::clone(self);
-        self.tasks.spawn("attach", |_stop| async move {
-            let tasks = relay.tasks.child();
-            let outside = Outside {
-                policy: relay.policy.subscribe(),
-                resolver: Arc::clone(&relay.resolver.lock()),
-            };
-            let file = relay.paths.meter(instance);
-            let work =
-                Attachment::establish(instance, staged, profile, file, outside, tasks.clone());
-            let outcome = tokio::select! {
-                outcome = work => outcome.map(Arc::new),
-                () = detached.cancelled() => Err(AttachFailed::Detached),
-            };
-            let filed = relay.instances.finish(instance, outcome.as_ref().ok());
-            let outcome = match outcome {
-                Ok(attachment) if filed => {
-                    relay.look_after(&attachment);
-                    Ok(attachment)
-                }
-                Ok(attachment) => {
-                    attachment.close().await;
-                    Err(AttachFailed::Detached)
-                }
-                Err(error) => {
-                    // What had been started for it stops here; a failure leaves nothing behind.
-                    if let Err(stuck) = tasks.drain(std::time::Duration::from_secs(5)).await {
-                        warn!(%instance, error = %stuck, "a failed attachment closes slowly");
-                    }
-                    records::remove(&relay.paths, instance);
-                    Err(error)
-                }
-            };
-            // The caller may have gone; the outcome stands all the same.
-            drop(tell.send(outcome));
-        });
-        done.await.unwrap_or(Err(AttachFailed::Detached))
-    }
-
-    /// The tasks that watch one attached instance.
-    fn look_after(self: &Arc<Self>, attachment: &Arc<Attachment>) {
-        let (relay, watched) = (Arc::clone(self), Arc::clone(attachment));
-        attachment.spawn("instance-watch", async move {
-            watched.died().await;
-            relay.lost(&watched);
-        });
-        let (relay, watched) = (Arc::clone(self), Arc::clone(attachment));
-        attachment.spawn("socket-watch", async move {
-            loop {
-                watched.dialer.running_low().await;
-                relay.ledger.push(News::SocketsLow(watched.instance));
-                // One request is enough until the agent has had time to answer it.
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-            }
-        });
-    }
-
-    /// The container's init is dead: the session on it ends, or the agent is told.
-    fn lost(self: &Arc<Self>, attachment: &Attachment) {
-        let cause = "the browser's container died";
-        let session = attachment.session.lock().clone();
-        if let Some(session) = session {
-            let won = self.begin_end(&session, EndReason::SubstrateDown, Some(cause.to_owned()));
-            info!(%session, instance = %attachment.instance, won = ?won, cause, "instance lost");
-        } else {
-            info!(instance = %attachment.instance, cause, "instance lost");
-            self.ledger.push(News::InstanceLost {
-                instance: attachment.instance,
-                cause: cause.to_owned(),
-            });
-        }
-    }
-
     /// Gives an attached instance to a session and starts its clocks.
     fn bind(self: &Arc<Self>, bind: Bind) -> Result<(), BindFailed> {
         let attachment = self
             .instances
             .get(bind.instance)
             .ok_or(BindFailed::NotAttached(bind.instance))?;
-        {
-            let mut holder = attachment.session.lock();
-            match &*holder {
-                Some(session) if *session != bind.session => {
-                    return Err(BindFailed::Taken(bind.instance));
-                }
-                _ => *holder = Some(bind.session.clone()),
-            }
+        let mut hold = attachment.hold.lock();
+        if !attachment.takes(&hold) {
+            return Err(BindFailed::NotAttached(bind.instance));
+        }
+        let before = hold.session.as_ref();
+        if before.is_some_and(|session| *session != bind.session) {
+            return Err(BindFailed::Taken(bind.instance));
         }
         records::write(&self.paths, &bind)?;
         let live = Arc::new(Live {
@@ -183,12 +105,19 @@ impl Relay {
             token: bind.token,
             clients: Clients::new(Arc::clone(&attachment.meter)),
         });
-        // Out first, in second: a client's first navigation must not find the way shut.
-        attachment.open_route(bind.source_ip);
-        if !self
+        // Out first, in second: a client's first navigation must not find the way shut. But never
+        // for a session that is over: its bytes are final.
+        let open = || attachment.open_route(bind.source_ip);
+        let bound = self
             .sessions
-            .bind(Arc::clone(&live), bind.instance, bind.record)?
-        {
+            .bind(Arc::clone(&live), bind.instance, bind.record, open)
+            .inspect_err(|_refused| {
+                if before.is_none() {
+                    records::take_back(&self.paths, bind.instance);
+                }
+            })?;
+        hold.session = Some(bind.session.clone());
+        if !bound {
             return Ok(());
         }
         info!(session = %bind.session, instance = %bind.instance, "bound");
@@ -285,25 +214,6 @@ impl Relay {
         Some(true)
     }
 
-    /// Lets go of everything held for an instance; a session still on it ends `substrate_down`.
-    async fn detach(self: &Arc<Self>, instance: InstanceId) {
-        let held = self.instances.get(instance);
-        let session = held.and_then(|attachment| attachment.session.lock().clone());
-        if let Some(session) = session {
-            let detail = "its instance was taken away".to_owned();
-            self.end(&session, EndReason::SubstrateDown, Some(detail))
-                .await;
-        }
-        if let Some(attachment) = self.instances.take(instance) {
-            attachment.close().await;
-            let mut before = self.refused_before.lock();
-            for (reason, count) in attachment.refusals() {
-                *before.entry(reason).or_default() += count;
-            }
-        }
-        records::remove(&self.paths, instance);
-    }
-
     /// Requests of pages that the egress policy refused since this process started, by reason.
     fn refused(&self) -> BTreeMap<&'static str, u64> {
         let mut refused = self.refused_before.lock().clone();
@@ -321,3 +231,7 @@ impl gateway::Directory for Relay {
         self.sessions.look(session)
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

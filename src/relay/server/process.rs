@@ -15,10 +15,11 @@ use std::{
     time::Duration,
 };
 
+use futures::{Stream, stream};
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg},
-    sys::resource::{Resource, getrlimit, setrlimit},
-    unistd::{Uid, User, chdir, geteuid, setgid, setgroups, setuid},
+    unistd::chdir,
 };
 use parking_lot::Mutex;
 use socket2::SockRef;
@@ -27,10 +28,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 use tracing::{info, warn};
 
-use super::{Relay, fds, rpc::Rpc};
+use super::{Relay, fds, privilege, rpc::Rpc};
 use crate::{
     relay::{
         Config, Paths,
@@ -49,6 +49,9 @@ const SWEEP: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(5);
 /// Calls that one connection of the agent may have under way.
 const CALLS: usize = 512;
+
+/// After `accept` failed, as it does when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What `chaser relay` is told.
 #[derive(Debug, Clone)]
@@ -97,11 +100,6 @@ pub enum Failed {
     Io(#[from] io::Error),
 }
 
-/// Whether a process of this user may give orders: root, or the relay's own user.
-pub(super) fn may_command(uid: u32) -> bool {
-    uid == 0 || uid == geteuid().as_raw()
-}
-
 /// Runs a relay until it is told to stop or nobody needs it.
 ///
 /// # Errors
@@ -111,6 +109,7 @@ pub fn run(options: &Options) -> Result<(), Failed> {
         path: options.runtime_dir.clone(),
         source,
     };
+    privilege::close_inherited()?;
     chdir(&options.runtime_dir).map_err(|error| dir(error.into()))?;
     let listener = inherited_listener().map_or_else(
         || {
@@ -121,8 +120,8 @@ pub fn run(options: &Options) -> Result<(), Failed> {
         },
         Ok,
     )?;
-    raise_descriptor_limit();
-    become_user(&options.user)?;
+    privilege::raise_descriptor_limit();
+    privilege::give_up(&options.user)?;
     let paths = Paths {
         root: PathBuf::from("."),
     };
@@ -154,6 +153,7 @@ async fn serve(paths: Paths, listener: TcpListener) -> io::Result<()> {
         tasks: tasks.clone(),
         sessions: super::Sessions::default(),
         instances: super::Instances::default(),
+        devtools: super::attachment::DEVTOOLS,
         ledger: super::Ledger::default(),
         policy: watch::Sender::new(Arc::new(Policy::new(Vec::new()))),
         gateway: limits,
@@ -221,22 +221,31 @@ async fn until_not_needed(relay: &Arc<Relay>, watchers: &watch::Sender<usize>) -
     }
 }
 
-/// Connections of root and of our own user to `R/relay.sock`.
-fn commands(
-    path: &Path,
-) -> io::Result<impl tokio_stream::Stream<Item = io::Result<UnixStream>> + use<>> {
+/// Connections of root and of our own user to `R/relay.sock`. Never an error: whoever serves them
+/// would take one for the end, and a relay that is out of descriptors for a moment must hear its
+/// agent again afterwards.
+fn commands(path: &Path) -> io::Result<impl Stream<Item = io::Result<UnixStream>> + use<>> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    let incoming = UnixListenerStream::new(listener);
-    Ok(incoming.filter(|peer| match peer {
-        Ok(peer) => peer
-            .peer_cred()
-            .is_ok_and(|credentials| may_command(credentials.uid())),
-        Err(_) => true,
+    Ok(stream::unfold(listener, |listener| async move {
+        loop {
+            match listener.accept().await {
+                Ok((peer, _address)) => {
+                    let known = peer.peer_cred();
+                    if known.is_ok_and(|credentials| privilege::may_command(credentials.uid())) {
+                        return Some((Ok(peer), listener));
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, "no agent can be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }))
 }
 
@@ -251,36 +260,6 @@ fn inherited_listener() -> Option<TcpListener> {
         .flatten()
 }
 
-/// As many descriptors as the host allows: sessions are made of them.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        warn!(%error, "the limit of open descriptors stays as it is");
-    }
-}
-
-/// Gives root up for good.
-fn become_user(user: &str) -> Result<(), Failed> {
-    let failed = |why: String| Failed::User {
-        user: user.to_owned(),
-        why,
-    };
-    if geteuid().is_root() && !user.is_empty() {
-        let found = User::from_name(user)
-            .map_err(|error| failed(error.to_string()))?
-            .ok_or_else(|| failed("there is no such user".to_owned()))?;
-        setgroups(&[found.gid])
-            .and_then(|()| setgid(found.gid))
-            .and_then(|()| setuid(found.uid))
-            .map_err(|error| failed(error.to_string()))?;
-        if setuid(Uid::from_raw(0)).is_ok() {
-            return Err(failed("root could be taken back".to_owned()));
-        }
-    }
-    nix::sys::prctl::set_no_new_privs().map_err(|error| failed(error.to_string()))
-}
-
 /// Writes and locks the pid file; `None` when another relay holds it.
 fn claim(path: &Path) -> io::Result<Option<Flock<File>>> {
     let file = OpenOptions::new()
@@ -291,7 +270,7 @@ fn claim(path: &Path) -> io::Result<Option<Flock<File>>> {
         .open(path)?;
     let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(file) => file,
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
         Err((_, error)) => return Err(error.into()),
     };
     file.set_len(0)?;

@@ -42,10 +42,17 @@ pub(super) fn write(paths: &Paths, bind: &Bind) -> io::Result<()> {
     fs::rename(&fresh, &path)
 }
 
+/// Takes the record of a binding back.
+pub(super) fn take_back(paths: &Paths, instance: InstanceId) {
+    remove_file(&paths.instance(instance));
+}
+
 /// Removes what is on disk for an instance; absence is success.
 pub(super) fn remove(paths: &Paths, instance: InstanceId) {
     for path in [paths.meter(instance), paths.instance(instance)] {
         remove_file(&path);
+        // What a full disk or a kill left half written.
+        remove_file(&path.with_extension("new"));
     }
 }
 

@@ -15,8 +15,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     AttachFailed, BindFailed, Relay,
+    attachment::Attachment,
     convert::{ending_to_wire, event, instant, parse, parse_all, secret, tombstone},
-    instances::Attachment,
 };
 use crate::{
     model::SessionId,
@@ -192,11 +192,10 @@ impl RelayService for Rpc {
         let batches = stream::unfold(
             (relay, latest, watch.after_seq, watcher),
             |(relay, mut latest, mut after, watcher)| async move {
-                latest.wait_for(|latest| *latest > after).await.ok()?;
+                // Read before the news: what is pushed in between is not passed over.
+                let seen = *latest.wait_for(|latest| *latest > after).await.ok()?;
                 let news = relay.ledger.after(after);
-                after = news
-                    .last()
-                    .map_or_else(|| *latest.borrow(), |(seq, _)| *seq);
+                after = news.last().map_or(seen, |(seq, _)| *seq);
                 Some((stream::iter(news), (relay, latest, after, watcher)))
             },
         );
@@ -217,7 +216,7 @@ impl RelayService for Rpc {
 
 impl Rpc {
     fn attachment(&self, held: &Attachment) -> pb::Attachment {
-        let session = held.session.lock().clone();
+        let session = held.hold.lock().session.clone();
         let record = session.as_ref().map(|id| self.relay.sessions.record(id));
         let clients = session
             .as_ref()

@@ -110,7 +110,8 @@ impl Sessions {
         }
     }
 
-    /// Makes `session` live on `instance`. `true` when it was not before.
+    /// Makes `session` live on `instance`. `true` when it was not before: then `open` has run, as one
+    /// step with it and just before any client could see it.
     ///
     /// # Errors
     /// [`BindRefused`] when it has ended or lives elsewhere.
@@ -119,9 +120,11 @@ impl Sessions {
         live: Arc<Live>,
         instance: InstanceId,
         record: Vec<u8>,
+        open: impl FnOnce(),
     ) -> Result<bool, BindRefused> {
         let mut known = self.known.lock();
         let Some(entry) = known.get_mut(&live.session) else {
+            open();
             let entry = Entry {
                 view: watch::Sender::new(SessionView::Live(Arc::clone(&live))),
                 instance: Some(instance),
@@ -141,6 +144,7 @@ impl Sessions {
         if !stands {
             entry.instance = Some(instance);
             entry.record = record;
+            open();
             entry.view.send_replace(SessionView::Live(live));
         }
         Ok(!stands)

@@ -1,0 +1,197 @@
+//! One attached instance: its sockets, supervisor, egress and counters, and who holds it.
+
+use std::{io, net::SocketAddr, os::fd::OwnedFd, path::PathBuf, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::{
+    model::{InstanceId, SessionId},
+    profile::Profile,
+    relay::{
+        Dialer,
+        egress::{Egress, Policy, Resolver, Route, Setup},
+        meter::Meter,
+        supervisor::{self, Supervisor, SupervisorError},
+    },
+    runtime::{Death, Tasks},
+};
+
+/// Where DevTools listens inside every container.
+pub(super) const DEVTOOLS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9222);
+
+/// Sockets that came over the hand-over channel, waiting for their `Attach`.
+#[derive(Debug)]
+pub(super) struct Staged {
+    /// Readable once the container's init is dead.
+    pub(super) pidfd: OwnedFd,
+    /// Listening where the browser's proxy is, inside.
+    pub(super) egress: OwnedFd,
+    /// Unconnected, inside.
+    pub(super) dial: Vec<OwnedFd>,
+}
+
+/// One instance in use.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pub(super) instance: InstanceId,
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) supervisor: Supervisor,
+    egress: Egress,
+    /// Guarded by a plain lock; held for the whole of a binding, which a detach and the sight of a
+    /// death therefore come before or after, never into.
+    pub(super) hold: Mutex<Hold>,
+    tasks: Tasks,
+    /// Turns true when the container's init dies.
+    dead: watch::Receiver<bool>,
+}
+
+/// Who holds an attachment.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    /// Set once.
+    pub(super) session: Option<SessionId>,
+    /// It is being detached: nobody is bound to it any more.
+    pub(super) leaving: bool,
+}
+
+/// What every attachment shares.
+#[derive(Debug, Clone)]
+pub(super) struct Outside {
+    pub(super) devtools: SocketAddr,
+    pub(super) policy: watch::Receiver<Arc<Policy>>,
+    pub(super) resolver: Arc<Resolver>,
+}
+
+/// Why an instance could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttachFailed {
+    #[error("no sockets were sent for it")]
+    NoSockets,
+    #[error("it is being attached already")]
+    Busy,
+    #[error("it was detached meanwhile")]
+    Detached,
+    #[error("its container died meanwhile")]
+    Died,
+    #[error("the browser cannot be made a phone: {0}")]
+    Supervisor(#[from] SupervisorError),
+    #[error("its sockets or counters are unusable: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Attachment {
+    /// Makes a phone of the browser behind `staged`, then lets its egress listener accept.
+    ///
+    /// # Errors
+    /// [`AttachFailed`]; nothing is held after a failure.
+    pub(super) async fn establish(
+        instance: InstanceId,
+        staged: Staged,
+        profile: Profile,
+        meter_file: PathBuf,
+        outside: Outside,
+        tasks: Tasks,
+    ) -> Result<Self, AttachFailed> {
+        let dialer = Arc::new(Dialer::new(outside.devtools, staged.dial));
+        let meter = Arc::new(Meter::create(&meter_file, instance)?);
+        let mut dead = watch_death(staged.pidfd, &tasks)?;
+        let phone = supervisor::start(Arc::clone(&dialer), Arc::new(profile), &tasks);
+        let supervisor = tokio::select! {
+            phone = phone => phone?,
+            _ = dead.wait_for(|dead| *dead) => return Err(AttachFailed::Died),
+        };
+        let setup = Setup {
+            instance,
+            meter: Arc::clone(&meter),
+            gate: supervisor.gate(),
+            policy: outside.policy,
+            resolver: outside.resolver,
+        };
+        let egress = Egress::start(staged.egress, setup, &tasks)?;
+        info!(%instance, browser = supervisor.browser().product, "attached");
+        Ok(Self {
+            instance,
+            dialer,
+            meter,
+            supervisor,
+            egress,
+            hold: Mutex::default(),
+            tasks,
+            dead,
+        })
+    }
+
+    /// Lets the browser's connections out, from `source`.
+    pub(super) fn open_route(&self, source: Option<std::net::IpAddr>) {
+        self.egress.set_route(Some(Route { source }));
+    }
+
+    /// Cuts all traffic; when this returns the counters are final.
+    pub(super) async fn cut(&self) {
+        self.egress.cut().await;
+        self.meter.seal();
+    }
+
+    /// Whether a session can still be bound to it.
+    pub(super) fn takes(&self, hold: &Hold) -> bool {
+        !hold.leaving && !*self.dead.borrow()
+    }
+
+    /// Returns once the container's init is dead.
+    pub(super) async fn died(&self) {
+        let mut dead = self.dead.clone();
+        // The sender only goes with the attachment's own tasks: then there is nothing to wait for.
+        if dead.wait_for(|dead| *dead).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Runs `work` until it is done or the attachment is closed.
+    pub(super) fn spawn(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.tasks.spawn(name, |stop| async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Stops everything that runs for it.
+    pub(super) async fn close(&self) {
+        self.cut().await;
+        let stuck = self.tasks.drain(std::time::Duration::from_secs(5)).await;
+        if let Err(stuck) = stuck {
+            tracing::warn!(instance = %self.instance, error = %stuck, "an attachment closes slowly");
+        }
+    }
+
+    /// What was refused to its pages, by reason.
+    pub(super) fn refusals(&self) -> Vec<(&'static str, u64)> {
+        let refusals = self.egress.refusals().iter();
+        let seen = refusals.filter(|(_, count)| *count > 0);
+        seen.map(|(reason, count)| (reason.as_str(), count))
+            .collect()
+    }
+}
+
+/// Turns true when the process behind `pidfd` dies: earlier than any event of Docker, and never for
+/// a later process with the same pid (pidfd_open(2)).
+fn watch_death(pidfd: OwnedFd, tasks: &Tasks) -> io::Result<watch::Receiver<bool>> {
+    let death = Death::of(pidfd)?;
+    let (tell, dead) = watch::channel(false);
+    tasks.spawn("death-watch", |stop| async move {
+        tokio::select! {
+            died = death.wait() => if died.is_ok() { tell.send_replace(true); },
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(dead)
+}
