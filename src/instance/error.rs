@@ -75,9 +75,7 @@ impl StartError {
             Self::Namespace(_) | Self::Process(_) => ("namespace_failed", Blame::Host),
             Self::Relay(
                 RelayError::Unreachable(_) | RelayError::Silent { .. } | RelayError::Sockets(_),
-            ) => {
-                ("relay_unreachable", Blame::Agent)
-            }
+            ) => ("relay_unreachable", Blame::Agent),
             Self::Relay(_) => ("attach_failed", Blame::Substrate),
             Self::Journal(_) => ("journal_failed", Blame::Agent),
             Self::TooSlow { .. } => ("start_timeout", Blame::Substrate),

@@ -205,13 +205,13 @@ pub(super) async fn restore(instance: Instance, session: Session) {
 /// Whether nobody was there to answer, by either road.
 fn is_away(error: &RelayError) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
-    match error {
-        RelayError::Unreachable(_) => true,
-        RelayError::Sockets(error) => matches!(
+    if let RelayError::Sockets(error) = error {
+        matches!(
             error.kind(),
             ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof
-        ),
-        _ => false,
+        )
+    } else {
+        matches!(error, RelayError::Unreachable(_))
     }
 }
 
