@@ -73,9 +73,9 @@ impl StartError {
             Self::BrowserExited { .. } => ("browser_exited", Blame::Substrate),
             Self::Replaced => ("container_replaced", Blame::Host),
             Self::Namespace(_) | Self::Process(_) => ("namespace_failed", Blame::Host),
-            Self::Relay(RelayError::Unreachable(_) | RelayError::Silent { .. }) => {
-                ("relay_unreachable", Blame::Agent)
-            }
+            Self::Relay(
+                RelayError::Unreachable(_) | RelayError::Silent { .. } | RelayError::Sockets(_),
+            ) => ("relay_unreachable", Blame::Agent),
             Self::Relay(_) => ("attach_failed", Blame::Substrate),
             Self::Journal(_) => ("journal_failed", Blame::Agent),
             Self::TooSlow { .. } => ("start_timeout", Blame::Substrate),

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::{Node, ledger::Ledger, restart};
 use crate::{
     instance::View,
-    model::{Blame, Failure, Phase},
+    model::{Blame, Failure, Phase, SessionId},
     relay::{
         client::{Ended, RelayClient, RelayError, RelayEvent, Settings, Welcome},
         launch::{self, Launch, LaunchError},
@@ -55,6 +55,8 @@ impl Link {
         loop {
             let followed = tokio::select! {
                 followed = follow(&self.relay, &node, &mut ledger) => followed,
+                // Beside the events: one browser that does not answer must not delay their news.
+                () = give_back(&node, &self.relay).then(|()| std::future::pending()) => return,
                 () = stop.cancelled() => return,
                 () = ended.cancelled() => return,
             };
@@ -75,7 +77,6 @@ impl Link {
                     }
                     pause = FIRST_PAUSE;
                     node.relay_is(Ok(welcome));
-                    give_back(&node, &self.relay).await;
                 }
                 Err(error) => {
                     warn!(%error, "there is no relay");
@@ -128,8 +129,7 @@ async fn handle(node: &Node, event: RelayEvent) -> bool {
     match event {
         RelayEvent::Ended(ended) => match node.sessions().get(&ended.session) {
             Some(session) => session.cut(ended.ending).await,
-            // Ended and let go of before: the journal has it.
-            None => true,
+            None => let_go(node, &ended.session).await,
         },
         RelayEvent::SocketsLow { instance, .. } => {
             debug!(%instance, "sockets are low");
@@ -152,6 +152,12 @@ async fn handle(node: &Node, event: RelayEvent) -> bool {
             true
         }
     }
+}
+
+/// Whether a session that nobody drives needs this news no more: it has ended, or never was ours.
+async fn let_go(node: &Node, session: &SessionId) -> bool {
+    let known = node.journal().find(session).await;
+    known.is_ok_and(|row| row.is_none_or(|row| row.phase == Phase::Ended))
 }
 
 /// Gives a relay everything that it should hold and does not: it is new, or it lost something.

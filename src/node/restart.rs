@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -18,10 +19,10 @@ use super::{
 };
 use crate::{
     docker::Container,
-    instance::{INSTANCE_LABEL, Instance, Phone, StartError},
+    instance::{INSTANCE_LABEL, Instance, InstanceError, Phone, StartError},
     journal::{InstanceRow, Recovered, SessionRow},
     model::{EndReason, InstanceId, InstancePhase, Phase},
-    relay::client::Inventory,
+    relay::client::{Inventory, RelayError},
     runtime::boot_now,
     session::{self, Session},
 };
@@ -185,18 +186,33 @@ async fn adopt(node: &Node, row: SessionRow, seen: &Seen) -> Option<(Instance, S
     }
 }
 
-/// Hands an instance to a relay that lost it; a session that cannot be carried on ends.
+/// Hands an instance to a relay that lost it; a session that cannot be carried on ends. Where it is
+/// the relay that is away, the next one is given the instance.
 pub(super) async fn restore(instance: Instance, session: Session) {
     let mut cause = String::new();
     for _ in 0..REATTACH_TRIES {
         match instance.reattach().await {
             Ok(()) => return,
+            Err(InstanceError::Relay(error)) if is_away(&error) => return,
             Err(error) => cause = error.to_string(),
         }
         tokio::time::sleep(REATTACH_PAUSE).await;
     }
     let detail = format!("the relay could not be given the browser again: {cause}");
     session.end_soon(EndReason::SubstrateDown, detail).await;
+}
+
+/// Whether nobody was there to answer, by either road.
+fn is_away(error: &RelayError) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    if let RelayError::Sockets(error) = error {
+        matches!(
+            error.kind(),
+            ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof
+        )
+    } else {
+        matches!(error, RelayError::Unreachable(_))
+    }
 }
 
 /// What is left of an instance goes; only once the bytes of its session are final, because the

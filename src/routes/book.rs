@@ -76,7 +76,6 @@ impl Book {
 
     /// A hold from before a restart, also on an address that is configured no longer.
     pub fn restore(&mut self, hold: Hold) {
-        self.forget(hold.instance);
         self.holds.push(hold);
     }
 
@@ -102,7 +101,7 @@ impl Book {
             return Err(self.exhausted(&state));
         };
         let address = best.address;
-        self.forget(instance);
+        // What the instance may have given back before goes on resting.
         self.holds.push(Hold {
             instance,
             address,
@@ -146,11 +145,6 @@ impl Book {
             .find(|hold| hold.instance == instance && hold.released.is_none())?;
         hold.released = Some(now);
         Some(*hold)
-    }
-
-    /// Drops a hold that was never used.
-    pub fn forget(&mut self, instance: InstanceId) {
-        self.holds.retain(|hold| hold.instance != instance);
     }
 
     /// Drops what has rested enough; answers whose holds they were.

@@ -37,7 +37,7 @@ impl Tasks {
         let work = task(self.stop.child_token());
         drop(
             self.tracker
-                .spawn(work.instrument(error_span!("task", name))),
+                .spawn(work.instrument(error_span!(parent: None, "task", name))),
         );
     }
 

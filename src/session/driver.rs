@@ -9,33 +9,20 @@ use tracing::{debug, info, warn};
 
 use super::{
     Ground, Hub, Order, Outcome, Snapshot, What,
+    create::Fresh,
     end::{self, Asked},
     machine::{Effect, Input, State, Step},
 };
 use crate::{
-    instance::Phone,
-    journal::{InstanceRow, Journal, JournalError, LeaseRow, SessionRow},
+    journal::{Journal, JournalError, SessionRow},
     model::{Blame, EndReason, Ending, Failure, Phase},
-    relay::client::{Bind, RelayError},
-    runtime::{boot_now, wall_now},
+    runtime::boot_now,
 };
 
-/// A relay that was just killed is back within this many tries.
-const EXPECT_TRIES: u32 = 8;
-const EXPECT_PAUSE: Duration = Duration::from_millis(500);
 /// How long after the deadline the arbiter is asked, should it not have told by itself.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 /// An ended session stays at hand this long: a late `Teardown` or `Provision` meets it here.
 const LINGER: Duration = Duration::from_secs(30);
-
-/// What a fresh session brings beside its row.
-#[derive(Debug)]
-pub(super) struct Fresh {
-    pub(super) instance: InstanceRow,
-    pub(super) lease: Option<LeaseRow>,
-    /// Told once the order is journalled and early clients are held, or that it could not be.
-    pub(super) accepted: watch::Sender<Option<Result<(), JournalError>>>,
-}
 
 pub(super) struct Driver<G> {
     pub(super) ground: Arc<G>,
@@ -76,86 +63,6 @@ impl<G: Ground> Driver<G> {
         }
     }
 
-    async fn create(&mut self, fresh: Fresh) -> Result<(), Stopped> {
-        let Fresh {
-            instance,
-            lease,
-            accepted,
-        } = fresh;
-        let ordered = self
-            .journal
-            .order(self.row.clone(), instance.clone(), lease)
-            .await;
-        if let Err(error) = ordered {
-            // Nothing is known of it: it never was.
-            accepted.send_replace(Some(Err(error)));
-            self.ground.release(self.row.instance, None).await;
-            return Err(Stopped);
-        }
-        self.publish();
-        let expected = self.expect().await;
-        accepted.send_replace(Some(Ok(())));
-        if let Err(error) = expected {
-            let why = failure("relay_unreachable", error.to_string(), Blame::Agent);
-            return self.fail(why).await;
-        }
-        self.ground.start(instance);
-        self.provision().await
-    }
-
-    async fn expect(&self) -> Result<(), RelayError> {
-        let mut tries = 1;
-        loop {
-            match self.ground.expect(&self.row).await {
-                Err(RelayError::Unreachable(_)) if tries < EXPECT_TRIES => tries += 1,
-                outcome => return outcome,
-            }
-            tokio::time::sleep(EXPECT_PAUSE).await;
-        }
-    }
-
-    /// Waits for the instance; until it is bound the agent itself watches the ttl.
-    async fn provision(&mut self) -> Result<(), Stopped> {
-        let deadline = tokio::time::Instant::now() + self.time_left();
-        let ground = Arc::clone(&self.ground);
-        let mut parked = Box::pin(ground.parked(self.row.instance));
-        while self.state == State::Creating {
-            tokio::select! {
-                outcome = &mut parked => return match outcome {
-                    Ok(phone) => self.bind(phone).await,
-                    Err(Some(failure)) => self.fail(failure).await,
-                    Err(None) => self.fail(failure(
-                        "called_off",
-                        "the instance went away while it was made".to_owned(),
-                        Blame::Agent,
-                    )).await,
-                },
-                () = tokio::time::sleep_until(deadline) => {
-                    self.finish(Asked::quietly(EndReason::TtlExpired)).await?;
-                }
-                order = self.orders.recv() => self.follow(order).await?,
-                () = self.stop.cancelled() => return Err(Stopped),
-            }
-        }
-        Ok(())
-    }
-
-    async fn bind(&mut self, phone: Phone) -> Result<(), Stopped> {
-        self.row.device = Some(phone.device);
-        self.row.browser_version = Some(phone.version);
-        let bind = claim(&self.row);
-        match self.ground.bind(self.row.instance, bind).await {
-            Ok(()) => {
-                self.row.ready_at = Some(wall_now());
-                self.step(Input::Provisioned, None).await
-            }
-            Err(error) => {
-                self.fail(failure("bind_failed", error.to_string(), Blame::Agent))
-                    .await
-            }
-        }
-    }
-
     /// Ready, or ending: until it has ended.
     async fn serve(&mut self) -> Result<(), Stopped> {
         while self.row.phase != Phase::Ended {
@@ -171,7 +78,7 @@ impl<G: Ground> Driver<G> {
         Ok(())
     }
 
-    async fn follow(&mut self, order: Option<Order>) -> Result<(), Stopped> {
+    pub(super) async fn follow(&mut self, order: Option<Order>) -> Result<(), Stopped> {
         match order {
             Some(Order::End(asked)) => self.finish(asked).await,
             Some(Order::Cut(ending, done)) => {
@@ -183,14 +90,14 @@ impl<G: Ground> Driver<G> {
         }
     }
 
-    async fn fail(&mut self, failure: Failure) -> Result<(), Stopped> {
+    pub(super) async fn fail(&mut self, failure: Failure) -> Result<(), Stopped> {
         let asked = Asked::because(EndReason::Error, failure.message.clone());
         self.row.failure = Some(failure);
         self.finish(asked).await
     }
 
     /// Somebody wants it to end: journal that, ask the arbiter, and do as it says.
-    async fn finish(&mut self, asked: Asked) -> Result<(), Stopped> {
+    pub(super) async fn finish(&mut self, asked: Asked) -> Result<(), Stopped> {
         let was_ended = self.row.phase == Phase::Ended;
         let input = if self.state == State::Creating && asked.reason == EndReason::Error {
             Input::Failed
@@ -251,7 +158,11 @@ impl<G: Ground> Driver<G> {
 
     /// One step of the machine with its effects. A journal that cannot write stops the session where
     /// it is: nothing is published that a restart would not find.
-    async fn step(&mut self, input: Input, asked: Option<EndReason>) -> Result<(), Stopped> {
+    pub(super) async fn step(
+        &mut self,
+        input: Input,
+        asked: Option<EndReason>,
+    ) -> Result<(), Stopped> {
         let step = match self.state.step(input) {
             Ok(step) => step,
             Err(denied) => {
@@ -299,7 +210,7 @@ impl<G: Ground> Driver<G> {
         }
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let row = Arc::new(self.row.clone());
         let reason = row.ending.as_ref().map(|ending| ending.reason.as_str());
         info!(session = %row.id, phase = %row.phase, reason, "session");
@@ -333,7 +244,7 @@ impl<G: Ground> Driver<G> {
         }
     }
 
-    fn time_left(&self) -> Duration {
+    pub(super) fn time_left(&self) -> Duration {
         let left = boot_now().ok().and_then(|now| self.row.deadline.until(now));
         if left.is_none() {
             debug!(session = %self.row.id, "its deadline belongs to another boot");
@@ -342,22 +253,7 @@ impl<G: Ground> Driver<G> {
     }
 }
 
-/// The claim of a session on its instance, as the relay gets it.
-#[must_use]
-pub fn claim(row: &SessionRow) -> Bind {
-    Bind {
-        session: row.id.clone(),
-        instance: row.instance,
-        source_ip: row.egress,
-        deadline: row.deadline,
-        idle_timeout: row.spec.idle_timeout,
-        token: row.spec.cdp_token.clone().map(Into::into),
-        // A row is plain data: writing it as JSON cannot fail, and an empty record is only poorer.
-        record: serde_json::to_vec(row).unwrap_or_default(),
-    }
-}
-
-fn failure(code: &str, message: String, blame: Blame) -> Failure {
+pub(super) fn failure(code: &str, message: String, blame: Blame) -> Failure {
     Failure {
         code: code.to_owned(),
         message,

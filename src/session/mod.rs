@@ -12,6 +12,7 @@
 //! means that traffic is cut and the bytes are final; removing the container is the instance's
 //! business and nobody waits for it here.
 
+mod create;
 mod driver;
 mod end;
 mod error;
@@ -26,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-pub use driver::claim;
+pub use create::claim;
 pub use error::Denied;
 pub use ground::{Ground, Host};
 pub use hub::Hub;
@@ -73,5 +74,4 @@ enum Order {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

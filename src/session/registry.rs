@@ -8,7 +8,8 @@ use tracing::debug;
 
 use super::{
     Ground, Hub, Order, Outcome, Snapshot,
-    driver::{self, Driver, Fresh},
+    create::Fresh,
+    driver::{self, Driver},
     end::Asked,
     machine::State,
 };

@@ -141,3 +141,7 @@ fn session(id: &str) -> Result<SessionId, Refusal> {
 #[cfg(test)]
 #[path = "rest_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod wire_tests;

@@ -1,0 +1,129 @@
+//! From an order to a served session: what the driver does before `Ready`.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{
+    Ground,
+    driver::{Driver, Stopped, failure},
+    end::Asked,
+    machine::{Input, State},
+};
+use crate::{
+    instance::Phone,
+    journal::{InstanceRow, JournalError, LeaseRow, SessionRow},
+    model::{Blame, EndReason},
+    relay::client::{Bind, RelayError},
+    runtime::wall_now,
+};
+
+/// A relay that was just killed is back within this many tries.
+const EXPECT_TRIES: u32 = 8;
+const EXPECT_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a fresh session brings beside its row.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) instance: InstanceRow,
+    pub(super) lease: Option<LeaseRow>,
+    /// Told once the order is journalled and early clients are held, or that it could not be.
+    pub(super) accepted: watch::Sender<Option<Result<(), JournalError>>>,
+}
+
+impl<G: Ground> Driver<G> {
+    pub(super) async fn create(&mut self, fresh: Fresh) -> Result<(), Stopped> {
+        let Fresh {
+            instance,
+            lease,
+            accepted,
+        } = fresh;
+        let ordered = self
+            .journal
+            .order(self.row.clone(), instance.clone(), lease)
+            .await;
+        if let Err(error) = ordered {
+            // Nothing is known of it: it never was.
+            accepted.send_replace(Some(Err(error)));
+            self.ground.release(self.row.instance, None).await;
+            return Err(Stopped);
+        }
+        self.publish();
+        let expected = self.expect().await;
+        accepted.send_replace(Some(Ok(())));
+        if let Err(error) = expected {
+            let why = failure("relay_unreachable", error.to_string(), Blame::Agent);
+            return self.fail(why).await;
+        }
+        self.ground.start(instance);
+        self.provision().await
+    }
+
+    async fn expect(&self) -> Result<(), RelayError> {
+        let mut tries = 1;
+        loop {
+            match self.ground.expect(&self.row).await {
+                Err(RelayError::Unreachable(_)) if tries < EXPECT_TRIES => tries += 1,
+                outcome => return outcome,
+            }
+            tokio::time::sleep(EXPECT_PAUSE).await;
+        }
+    }
+
+    /// Waits for the instance; until it is bound the agent itself watches the ttl.
+    async fn provision(&mut self) -> Result<(), Stopped> {
+        let deadline = tokio::time::Instant::now() + self.time_left();
+        let ground = Arc::clone(&self.ground);
+        let mut parked = Box::pin(ground.parked(self.row.instance));
+        while self.state == State::Creating {
+            tokio::select! {
+                outcome = &mut parked => return match outcome {
+                    Ok(phone) => self.bind(phone).await,
+                    Err(Some(failure)) => self.fail(failure).await,
+                    Err(None) => self.fail(failure(
+                        "called_off",
+                        "the instance went away while it was made".to_owned(),
+                        Blame::Agent,
+                    )).await,
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    self.finish(Asked::quietly(EndReason::TtlExpired)).await?;
+                }
+                order = self.orders.recv() => self.follow(order).await?,
+                () = self.stop.cancelled() => return Err(Stopped),
+            }
+        }
+        Ok(())
+    }
+
+    async fn bind(&mut self, phone: Phone) -> Result<(), Stopped> {
+        self.row.device = Some(phone.device);
+        self.row.browser_version = Some(phone.version);
+        let bind = claim(&self.row);
+        match self.ground.bind(self.row.instance, bind).await {
+            Ok(()) => {
+                self.row.ready_at = Some(wall_now());
+                self.step(Input::Provisioned, None).await
+            }
+            Err(error) => {
+                self.fail(failure("bind_failed", error.to_string(), Blame::Agent))
+                    .await
+            }
+        }
+    }
+}
+
+/// The claim of a session on its instance, as the relay gets it.
+#[must_use]
+pub fn claim(row: &SessionRow) -> Bind {
+    Bind {
+        session: row.id.clone(),
+        instance: row.instance,
+        source_ip: row.egress,
+        deadline: row.deadline,
+        idle_timeout: row.spec.idle_timeout,
+        token: row.spec.cdp_token.clone().map(Into::into),
+        // A row is plain data: writing it as JSON cannot fail, and an empty record is only poorer.
+        record: serde_json::to_vec(row).unwrap_or_default(),
+    }
+}

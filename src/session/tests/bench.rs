@@ -1,0 +1,212 @@
+//! A ground that does and fails as it is told, and a registry that stands on it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::super::*;
+use crate::{
+    instance::{InstanceError, Phone},
+    journal::{self, InstanceRow, Journal},
+    model::{EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic},
+    relay::client::{Bind, RelayError},
+    runtime::{Tasks, boot_now, wall_now},
+};
+
+/// What the fake relay and the fake instance do.
+#[derive(Debug, Clone)]
+pub(super) struct Fake(pub(super) Arc<State>);
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// How the start comes out; `None` while it is going on.
+    pub(super) start: watch::Sender<Option<Result<(), Failure>>>,
+    /// The relay's compare-and-set.
+    pub(super) ended: Mutex<Option<Ending>>,
+    pub(super) relay_up: Mutex<bool>,
+    pub(super) meter: Mutex<Traffic>,
+    pub(super) done: Mutex<Vec<&'static str>>,
+    pub(super) released: Notify,
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(State {
+            start: watch::Sender::new(None),
+            ended: Mutex::new(None),
+            relay_up: Mutex::new(true),
+            meter: Mutex::new(Traffic::default()),
+            done: Mutex::default(),
+            released: Notify::new(),
+        }))
+    }
+
+    fn did(&self, what: &'static str) {
+        self.0.done.lock().push(what);
+    }
+
+    pub(super) fn all_done(&self) -> Vec<&'static str> {
+        self.0.done.lock().clone()
+    }
+
+    pub(super) fn starts(&self, outcome: Result<(), Failure>) {
+        self.0.start.send_replace(Some(outcome));
+    }
+
+    pub(super) fn up_bytes(&self, up: u64) {
+        self.0.meter.lock().up = up;
+    }
+
+    pub(super) fn at_relay(&self, reason: EndReason, up: u64) -> Ending {
+        let ending = Ending {
+            reason,
+            at: wall_now(),
+            traffic: Traffic {
+                up,
+                ..Traffic::default()
+            },
+            detail: None,
+        };
+        self.0.ended.lock().get_or_insert(ending).clone()
+    }
+}
+
+impl Ground for Fake {
+    async fn expect(&self, _: &SessionRow) -> Result<(), RelayError> {
+        self.did("expect");
+        Ok(())
+    }
+
+    fn start(&self, _: InstanceRow) {
+        self.did("start");
+    }
+
+    async fn parked(&self, _: InstanceId) -> Result<Phone, Option<Failure>> {
+        let mut start = self.0.start.subscribe();
+        let outcome = start.wait_for(Option::is_some).await.map_err(|_| None)?;
+        match outcome.clone() {
+            Some(Err(failure)) => Err(Some(failure)),
+            _ => Ok(Phone {
+                device: "Android 10 - Chrome 156 (Mobile)".to_owned(),
+                version: "156.0.1.2".to_owned(),
+            }),
+        }
+    }
+
+    async fn bind(&self, _: InstanceId, _: Bind) -> Result<(), InstanceError> {
+        self.did("bind");
+        Ok(())
+    }
+
+    async fn end(
+        &self,
+        _: &SessionId,
+        reason: EndReason,
+        _: Option<&str>,
+    ) -> Result<Ending, RelayError> {
+        if !*self.0.relay_up.lock() {
+            return Err(RelayError::Unreachable("killed".to_owned()));
+        }
+        self.did("end");
+        let up = self.0.meter.lock().up;
+        Ok(self.at_relay(reason, up))
+    }
+
+    async fn kill(&self, _: InstanceId) -> Result<(), InstanceError> {
+        self.did("kill");
+        // What was still under way is counted before the init is dead.
+        self.0.meter.lock().up += 1;
+        Ok(())
+    }
+
+    fn sample(&self, _: InstanceId) -> Option<Traffic> {
+        Some(*self.0.meter.lock())
+    }
+
+    async fn release(&self, _: InstanceId, _: Option<Failure>) {
+        self.did("release");
+        self.0.released.notify_one();
+    }
+}
+
+/// A journal, a registry on a fake, and one order in it.
+pub(super) struct Bench {
+    pub(super) ground: Fake,
+    pub(super) journal: Journal,
+    pub(super) sessions: Sessions<Fake>,
+    pub(super) hub: Hub,
+    pub(super) tasks: Tasks,
+    pub(super) dir: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, known) = journal::open(&dir.path().join("node.db")).unwrap();
+        let (ground, hub, tasks) = (Fake::new(), Hub::new(known.epoch), Tasks::default());
+        let sessions = Sessions::new(ground.clone(), journal.clone(), hub.clone(), &tasks);
+        Self {
+            ground,
+            journal,
+            sessions,
+            hub,
+            tasks,
+            dir,
+        }
+    }
+
+    pub(super) async fn order(&self, ttl: Duration) -> Session {
+        let admit = |_| Ok::<_, std::convert::Infallible>(None);
+        let Ok(session) = self.sessions.order(row(ttl), admit);
+        session.accepted().await.unwrap();
+        session
+    }
+
+    pub(super) async fn ready(&self) -> Session {
+        let session = self.order(Duration::from_secs(600)).await;
+        self.ground.starts(Ok(()));
+        until(&session, Phase::Ready).await;
+        session
+    }
+
+    pub(super) async fn journalled(&self, session: &Session) -> SessionRow {
+        let id = session.row().id.clone();
+        self.journal.find(&id).await.unwrap().unwrap()
+    }
+}
+
+pub(super) fn row(ttl: Duration) -> SessionRow {
+    let now = wall_now();
+    SessionRow {
+        id: SessionId::random(),
+        spec: SessionSpec {
+            substrate: Substrate::Chromium,
+            profile: "default".to_owned(),
+            ttl,
+            idle_timeout: Duration::from_secs(300),
+            labels: BTreeMap::new(),
+            cdp_token: None,
+        },
+        phase: Phase::Creating,
+        asked: None,
+        ending: None,
+        failure: None,
+        instance: InstanceId::random(),
+        egress: None,
+        device: None,
+        browser_version: None,
+        traffic: Traffic::default(),
+        created_at: now,
+        ready_at: None,
+        expires_at: now + ttl,
+        deadline: boot_now().unwrap().after(ttl),
+    }
+}
+
+pub(super) async fn until(session: &Session, phase: Phase) -> Snapshot {
+    let mut view = session.watch();
+    let seen = view.wait_for(|session| session.phase >= phase);
+    let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;
+    seen.expect("in time").unwrap().clone()
+}
