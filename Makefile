@@ -6,9 +6,6 @@ STATE_DIR ?= .run/state
 RUNTIME_DIR ?= $(shell [ "$$(stat -f -c %T /run)" = tmpfs ] && echo /run/chaser || echo /dev/shm/chaser)
 # Further words for `chaser up`: make run ARGS="--api-listen 0.0.0.0:7700"
 ARGS ?=
-# What the end-to-end tests do without Docker: `require` fails, anything else skips and says so.
-export CHASER_E2E ?= require
-
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
 .PHONY: help setup image build run lint test clean-state

@@ -30,8 +30,6 @@ pub struct Config {
     /// The lifetime of orders that do not say.
     #[serde(with = "crate::model::duration")]
     pub ttl_default: Duration,
-    /// Price of 10^9 bytes, in millionths of a US dollar.
-    pub price_micro_usd_per_gb: u64,
     /// Whether bytes of the CDP connection itself belong to `bytes_total`.
     pub count_cdp_bytes: bool,
 }
@@ -47,7 +45,6 @@ impl Default for Config {
             ttl_min: Duration::from_secs(60),
             ttl_max: Duration::from_secs(3600),
             ttl_default: Duration::from_secs(1800),
-            price_micro_usd_per_gb: 5_000_000,
             count_cdp_bytes: false,
         }
     }

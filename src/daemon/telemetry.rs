@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal};
 use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
+const LIBRARIES: &str = "bollard=warn,h2=warn,hyper=warn,hyper_util=warn,hickory_resolver=warn";
+
 /// `[log]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -40,7 +42,8 @@ impl Config {
     /// # Errors
     /// Text that is no filter.
     pub fn filter(&self) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
-        EnvFilter::builder().parse(&self.level)
+        // What libraries say of every call is never wanted by accident: it holds whole requests.
+        EnvFilter::builder().parse(format!("{LIBRARIES},{}", self.level))
     }
 }
 

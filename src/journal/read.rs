@@ -4,7 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use serde::de::DeserializeOwned;
 
 use super::{JournalError, Recovered, SessionRow, row::LeaseRow};
-use crate::model::{NodeId, SessionId, Traffic};
+use crate::{
+    model::{NodeId, SessionId, Traffic},
+    runtime::wall_now,
+};
 
 const SESSION: &str = "SELECT document, up, down, cdp_up, cdp_down FROM sessions";
 
@@ -23,7 +26,9 @@ pub(super) fn recover(database: &mut Connection) -> Result<Recovered, JournalErr
             .map_err(|error| JournalError::Unreadable(error.to_string()))?,
         None => 0,
     };
-    let epoch = before + 1;
+    // A journal that was lost begins anew, but the relay remembers: no epoch may come twice.
+    let now = u64::try_from(wall_now().unix_timestamp()).unwrap_or(0);
+    let epoch = now.max(before + 1);
     for (key, value) in [("node_id", node.to_string()), ("epoch", epoch.to_string())] {
         change.execute(
             "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",

@@ -9,15 +9,15 @@ mod validate;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::transport::Server;
-use tonic_health::ServingStatus;
+use tonic::{server::NamedService, transport::Server};
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::warn;
 
 pub use listen::{BindFailed, bind_unix};
 
 use self::service::Service;
 use crate::{
-    node::Node,
+    node::{Node, NodeState},
     runtime::Tasks,
     wire::{DESCRIPTORS, node::node_service_server::NodeServiceServer},
 };
@@ -66,7 +66,7 @@ pub async fn serve(
     tasks: &Tasks,
 ) -> Result<(), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<NodeServiceServer<Service>>().await;
+    tell_health(health.clone(), node.clone(), tasks);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -98,9 +98,27 @@ pub async fn serve(
         if let Err(error) = std::fs::remove_file(&listeners.path) {
             warn!(%error, "the node's socket stays behind");
         }
-        health
-            .set_service_status("", ServingStatus::NotServing)
-            .await;
     });
     Ok(())
+}
+
+/// Serving means that orders are taken: not while starting, and not while something is missing.
+fn tell_health(health: HealthReporter, node: Node, tasks: &Tasks) {
+    tasks.spawn("grpc-health", |stop| async move {
+        let mut state = node.state();
+        loop {
+            let status = match state {
+                NodeState::Ready => ServingStatus::Serving,
+                NodeState::Starting | NodeState::NotReady(_) => ServingStatus::NotServing,
+            };
+            let name = <NodeServiceServer<Service> as NamedService>::NAME;
+            for service in ["", name] {
+                health.set_service_status(service, status).await;
+            }
+            tokio::select! {
+                next = node.state_after(&state) => state = next,
+                () = stop.cancelled() => return,
+            }
+        }
+    });
 }

@@ -11,12 +11,11 @@ use super::{
 };
 
 /// Variables with our prefix that are no keys of the configuration.
-const NOT_KEYS: [&str; 4] = [
+const NOT_KEYS: [&str; 3] = [
     "CHASER_CONFIG",
     "CHASER_API_KEY",
     "CHASER_API_URL",
     // Read by the test suite, which starts this program.
-    "CHASER_E2E",
 ];
 const PREFIX: &str = "CHASER_";
 
