@@ -5,17 +5,12 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
-
 use crate::{
     daemon::config::Config,
     host::{self, Outcome, Probe, Subject},
     instance::substrate::chromium,
-    profile,
+    profile::Catalogue,
 };
-
-/// The profile that the trial's browser gets.
-const PROFILE: &str = "default";
 
 /// Flags of `chaser doctor`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +25,7 @@ pub(super) struct Args {
 /// # Errors
 /// When nothing can be printed.
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let subject = subject(config)?;
+    let subject = subject(config);
     let mut out = io::stdout();
     let mut printed = Ok(());
     let probes = host::examine(&subject, |probe| {
@@ -53,9 +48,9 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     })
 }
 
-fn subject(config: &Config) -> anyhow::Result<Subject> {
-    let profile = profile::named(PROFILE).context("the default profile is not built in")?;
-    Ok(Subject {
+fn subject(config: &Config) -> Subject {
+    let profile = Catalogue::built_in().default_profile();
+    Subject {
         docker: config.node.docker.clone(),
         runtime_dir: config.runtime_dir.clone(),
         state_dir: config.state_dir.clone(),
@@ -68,7 +63,7 @@ fn subject(config: &Config) -> anyhow::Result<Subject> {
         egress: config.egress.addresses.clone(),
         trial: chromium::container(&config.instance.image, &profile, &config.instance),
         devtools: chromium::DEVTOOLS,
-    })
+    }
 }
 
 fn line(probe: &Probe) -> String {

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::profile;
+use crate::profile::Catalogue;
 
 fn spec() -> ContainerSpec {
     container(
         "chaser/chromium:latest",
-        &profile::named("default").unwrap(),
+        &Catalogue::built_in().default_profile(),
         &Config::default(),
     )
 }
@@ -48,7 +48,10 @@ fn the_sandbox_stays_on() {
 #[test]
 fn every_switch_is_given_once() {
     let mut flags = spec().command;
-    flags.push(user_agent_flag(&profile::named("default").unwrap(), 156));
+    flags.push(user_agent_flag(
+        &Catalogue::built_in().default_profile(),
+        156,
+    ));
     let switches: BTreeSet<_> = flags.iter().map(|f| switch(f)).collect();
     assert_eq!(switches.len(), flags.len());
     let features = flags
@@ -73,9 +76,9 @@ fn everything_goes_through_the_proxy() {
 
 #[test]
 fn the_profile_reaches_the_flags() {
-    let mut phone = profile::named("default").unwrap();
-    phone.screen.width = 412;
-    phone.screen.height = 915;
+    let mut phone = Profile::clone(&Catalogue::built_in().default_profile());
+    phone.screen.physical_width = 824;
+    phone.screen.physical_height = 1830;
     phone.screen.device_pixel_ratio = 2.0;
     phone.input.touch_points = 7;
     phone.languages = vec!["de-DE".to_owned(), "de".to_owned()];

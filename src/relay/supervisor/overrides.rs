@@ -12,7 +12,10 @@
 use serde_json::json;
 
 use super::brands::Version;
-use crate::{cdp::Command, profile::Profile};
+use crate::{
+    cdp::Command,
+    profile::{Orientation, Profile},
+};
 
 /// What a target is, as far as overrides care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +83,7 @@ fn identity(profile: &Profile, version: &Version) -> Command {
                 "bitness": "",
                 "wow64": false,
                 "model": identity.model,
-                "mobile": true,
+                "mobile": profile.is_mobile(),
                 "formFactors": identity.form_factors,
             },
         }),
@@ -89,6 +92,10 @@ fn identity(profile: &Profile, version: &Version) -> Command {
 
 fn screen(profile: &Profile) -> Command {
     let screen = &profile.screen;
+    let orientation = match screen.orientation {
+        Orientation::Portrait => "portraitPrimary",
+        Orientation::Landscape => "landscapePrimary",
+    };
     Command {
         method: "Emulation.setDeviceMetricsOverride",
         params: json!({
@@ -98,7 +105,7 @@ fn screen(profile: &Profile) -> Command {
             "mobile": true,
             "screenWidth": screen.width,
             "screenHeight": screen.height,
-            "screenOrientation": { "type": "portraitPrimary", "angle": 0 },
+            "screenOrientation": { "type": orientation, "angle": 0 },
         }),
     }
 }
