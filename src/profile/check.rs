@@ -7,6 +7,8 @@ type Check = (bool, &'static str, String, &'static str);
 
 /// The literal that the image's browser has for workers, which take no other.
 const NAVIGATOR_PLATFORM: &str = "Linux armv81";
+/// The languages that the image's browser can be in.
+const LOCALES: &str = include_str!("../../images/chromium/locales");
 /// What `navigator.deviceMemory` can be on Android.
 const MEMORY: [u32; 4] = [1, 2, 4, 8];
 
@@ -45,6 +47,10 @@ fn header(text: &str) -> bool {
     !text.is_empty() && text.chars().all(plain)
 }
 
+fn is_locale(tag: &str) -> bool {
+    !tag.starts_with('#') && LOCALES.lines().any(|line| line == tag)
+}
+
 fn quoted(text: impl AsRef<str>) -> String {
     format!("{:?}", text.as_ref())
 }
@@ -71,10 +77,12 @@ fn names(profile: &Profile) -> [Check; 4] {
             "what people call the device, on one line",
         ),
         (
-            !languages.is_empty() && languages.iter().all(|tag| word(tag, "-")),
+            languages.first().is_some_and(|first| is_locale(first))
+                && languages.iter().all(|tag| word(tag, "-")),
             "languages",
             format!("{languages:?}"),
-            "one or more language tags such as \"en-US\"",
+            "language tags, the first with its country and one that the image has, such as \
+             \"en-US\" (`images/chromium/locales` lists them)",
         ),
         (
             word(time_zone, "/_+-") && (time_zone == "UTC" || time_zone.contains('/')),
@@ -234,6 +242,7 @@ mod tests {
             ("touch_points = 5", "touch_points = 0", "input.touch_points"),
             ("memory_gib = 8", "memory_gib = 12", "hardware.memory_gib"),
             ("[\"en-US\", \"en\"]", "[]", "languages"),
+            ("\"en-US\", ", "\"tlh-US\", ", "languages"),
             ("America/New_York", "New York", "time_zone"),
             ("name = \"default\"", "name = \"a b\"", "name"),
         ] {

@@ -15,7 +15,7 @@ use crate::{
     docker::ContainerSpec,
     instance::Config,
     netns,
-    profile::{Hover, Pointer, Profile},
+    profile::{Hover, Network, Pointer, Profile},
 };
 
 /// Where DevTools listens, inside the container's own namespace.
@@ -26,6 +26,8 @@ pub const VERSION_LABEL: &str = "chaser.chromium.version";
 pub const RECIPE_LABEL: &str = "chaser.recipe";
 /// The image's label that says whether `navigator.platform` is patched: `1` or `0`.
 pub const PATCH_LABEL: &str = "chaser.platform-patch";
+/// The image's label that says whether the shim for memory, cores and Wi-Fi is in it: `1` or `0`.
+pub const SHIM_LABEL: &str = "chaser.phone-shim";
 
 /// Docker's default rules without what Chromium does not need, and with the namespaces that its
 /// sandbox does need.
@@ -110,11 +112,24 @@ pub fn container(image: &str, profile: &Profile, config: &Config) -> ContainerSp
     }
 }
 
-/// The time zone is the process's own, so no target can be told another.
+/// What is the process's own from its start, so that no worker can be too early for it. The image's
+/// shim (`images/chromium/phone.c`) reads what begins with `PHONE_`.
 fn environment(profile: &Profile) -> Vec<String> {
+    let Profile {
+        languages,
+        hardware,
+        ..
+    } = profile;
+    let language = languages.first().map_or("", String::as_str);
+    let Network::Wifi = profile.network;
     vec![
         format!("HOME={SCRATCH}"),
         format!("TZ={}", profile.time_zone),
+        // On Linux Chromium takes its language from here; `--lang` is for other systems.
+        format!("LANGUAGE={}", language.replace('-', "_")),
+        format!("PHONE_CORES={}", hardware.concurrency),
+        format!("PHONE_MEMORY_GIB={}", hardware.memory_gib),
+        "PHONE_WIFI=1".to_owned(),
     ]
 }
 
@@ -147,7 +162,8 @@ fn flags(profile: &Profile, config: &Config) -> Vec<String> {
         screen_info(profile),
         "--start-maximized".to_owned(),
         "--hide-scrollbars".to_owned(),
-        "--lang=en-US".to_owned(),
+        // `ontouchstart` and its like, which Chrome on Linux has only beside a touch screen.
+        "--touch-events=enabled".to_owned(),
         format!("--accept-lang={languages}"),
         // Without it, going back or forward times out while the supervisor is attached.
         "--disable-back-forward-cache".to_owned(),
