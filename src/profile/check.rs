@@ -145,6 +145,7 @@ fn screen(profile: &Profile) -> [Check; 6] {
         let exact = f64::from(physical) / ratio;
         (0.0..1.0).contains(&(f64::from(css) - exact + 1e-6))
     };
+    let whole = |css: u32| (f64::from(css) * ratio).fract() == 0.0;
     let upright = screen.height >= screen.width;
     [
         (
@@ -174,10 +175,12 @@ fn screen(profile: &Profile) -> [Check; 6] {
             "\"portrait\" where height is at least width, else \"landscape\"",
         ),
         (
-            (100..=screen.height).contains(&screen.viewport_height),
+            (100..=screen.height).contains(&screen.viewport_height)
+                && whole(screen.viewport_height),
             "screen.viewport_height",
             screen.viewport_height.to_string(),
-            "from 100 to the screen's height",
+            "from 100 to the screen's height, and whole physical pixels: else `visualViewport` and \
+             `innerHeight` differ",
         ),
         (
             (screen.viewport_height..=screen.height).contains(&screen.viewport_height_without_bars),

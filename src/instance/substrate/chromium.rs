@@ -165,7 +165,7 @@ fn flags(profile: &Profile, config: &Config) -> Vec<String> {
         // `ontouchstart` and its like, which Chrome on Linux has only beside a touch screen.
         "--touch-events=enabled".to_owned(),
         format!("--accept-lang={languages}"),
-        // Without it, going back or forward times out while the supervisor is attached.
+        // Playwright and Patchright wait in vain for a page that comes back from there, on any Chrome.
         "--disable-back-forward-cache".to_owned(),
         blink_settings(profile),
         format!("--enable-blink-features={PHONE_FEATURES}"),

@@ -7,7 +7,8 @@
 //! The identity of a worker is known to the browser process before the worker starts. Its hardware is
 //! told to the worker itself, and on a busy machine Chrome lets a few start before they have heard
 //! it, even though they are reported as paused and whether or not the answer is waited for before
-//! they are let go: only a native value would be certain.
+//! they are let go. The image's shim makes the value native; the override stands in for an image that
+//! was built without it.
 
 use serde_json::json;
 
