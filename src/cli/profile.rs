@@ -186,7 +186,11 @@ fn rows(table: &mut Table, at: &str, value: &Value) {
 }
 
 fn check(files: &[PathBuf], as_json: bool) -> anyhow::Result<ExitCode> {
-    let checked: Vec<_> = files.iter().map(|file| (file, read(file))).collect();
+    let mut names = Catalogue::built_in().names();
+    let checked: Vec<_> = files
+        .iter()
+        .map(|file| (file, read(file, &mut names)))
+        .collect();
     if as_json {
         let all: Vec<_> = checked
             .iter()
@@ -212,17 +216,18 @@ fn check(files: &[PathBuf], as_json: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The name of the profile in a file, or what is wrong with it.
-fn read(file: &Path) -> Result<String, String> {
+/// The name of the profile in a file, or what is wrong with it. `names` are taken.
+fn read(file: &Path, names: &mut Vec<String>) -> Result<String, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?;
     let profile = profile::parse(&text).map_err(|error: InvalidProfile| error.to_string())?;
-    let mut built_in = Catalogue::built_in().names().into_iter();
-    if built_in.any(|name| name == profile.name) {
+    if names.contains(&profile.name) {
         return Err(format!(
-            "the name `{}` is taken by a profile that the binary brings; give it another `name`",
+            "the name `{}` is taken by a profile that is built in or by an earlier file; give it \
+             another `name`",
             profile.name
         ));
     }
+    names.push(profile.name.clone());
     Ok(profile.name)
 }
 
@@ -240,20 +245,18 @@ mod tests {
         };
         let text = toml::to_string(&own).unwrap();
         fs::write(&file, &text).unwrap();
-        assert_eq!(read(&file).unwrap(), "mine");
+        let fresh = |file: &Path| read(file, &mut Catalogue::built_in().names());
+        assert_eq!(fresh(&file).unwrap(), "mine");
+        let mut taken = vec!["mine".to_owned()];
+        let clash = read(&file, &mut taken).unwrap_err();
+        assert!(clash.contains("`mine` is taken"), "{clash}");
         fs::write(&file, text.replace("\"mine\"", "\"default\"")).unwrap();
-        assert!(read(&file).unwrap_err().contains("`default` is taken"));
+        assert!(fresh(&file).unwrap_err().contains("`default` is taken"));
         fs::write(&file, text.replace("touch_points = 5", "touch_points = 0")).unwrap();
-        assert!(
-            read(&file)
-                .unwrap_err()
-                .contains("`input.touch_points` is 0")
-        );
-        assert!(
-            read(Path::new("/nowhere.toml"))
-                .unwrap_err()
-                .contains("cannot be read")
-        );
+        let wrong = fresh(&file).unwrap_err();
+        assert!(wrong.contains("`input.touch_points` is 0"), "{wrong}");
+        let gone = fresh(Path::new("/nowhere.toml")).unwrap_err();
+        assert!(gone.contains("cannot be read"), "{gone}");
     }
 
     #[test]
