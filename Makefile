@@ -26,7 +26,6 @@ build: ## the release binary, target/release/chaser
 	cargo build --release --locked
 
 run: setup build ## set-up, build, and `chaser up` in the foreground (ctrl-C ends it cleanly)
-	@mkdir -p $(STATE_DIR)
 	@exec target/release/chaser up --state-dir $(STATE_DIR) --runtime-dir $(RUNTIME_DIR) --self-check $(ARGS)
 
 lint: ## format and clippy

@@ -1,10 +1,8 @@
 //! `chaser doctor`: can this host run sessions, and if not, what would mend it.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
+use super::output;
 use crate::{
     daemon::config::Config,
     host::{self, Outcome, Probe, Subject},
@@ -23,24 +21,18 @@ pub(super) struct Args {
 /// Examines this host as `config` would use it. Exit code 1 when something failed; warnings are 0.
 ///
 /// # Errors
-/// When nothing can be printed.
+/// Only what serde says.
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     let subject = subject(config);
-    let mut out = io::stdout();
-    let mut printed = Ok(());
     let probes = host::examine(&subject, |probe| {
-        if !args.json && printed.is_ok() {
-            printed = out
-                .write_all(line(probe).as_bytes())
-                .and_then(|()| out.flush());
+        if !args.json {
+            output::print(line(probe));
         }
     })
     .await;
-    printed?;
     let verdict = host::verdict(&probes);
     if args.json {
-        let report = serde_json::json!({ "outcome": verdict, "probes": probes });
-        writeln!(out, "{report:#}")?;
+        output::json(&serde_json::json!({ "outcome": verdict, "probes": probes }))?;
     }
     Ok(match verdict {
         Outcome::Ok | Outcome::Warning => ExitCode::SUCCESS,

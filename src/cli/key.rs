@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use serde_json::json;
+use time::format_description::well_known::Rfc3339;
 
 use super::{
     fail::{FAILED, fail},
@@ -87,14 +88,14 @@ async fn list(common: &Common) -> anyhow::Result<()> {
         let keys: Vec<_> = keys
             .iter()
             .map(|key| {
-                json!({
+                Ok(json!({
                     "prefix": key.prefix,
                     "workspace": key.workspace,
-                    "created_at": key.created_at.to_string(),
+                    "created_at": key.created_at.format(&Rfc3339)?,
                     "revoked": key.revoked_at.is_some(),
-                })
+                }))
             })
-            .collect();
+            .collect::<anyhow::Result<_>>()?;
         return output::json(&keys);
     }
     let mut table = Table::new([

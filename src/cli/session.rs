@@ -175,8 +175,9 @@ async fn watch(args: One) -> anyhow::Result<ExitCode> {
 
 async fn delete(args: One) -> anyhow::Result<ExitCode> {
     let client = args.common.api.client()?;
-    let path = format!("/v1/sessions/{}", args.session);
-    client.call(Method::DELETE, &path, None).await?;
+    client
+        .call(Method::DELETE, &path_of(&args.session)?, None)
+        .await?;
     if args.common.json {
         output::json(&json!({ "id": args.session, "deleted": true }))?;
     } else {
@@ -186,18 +187,19 @@ async fn delete(args: One) -> anyhow::Result<ExitCode> {
 }
 
 async fn fetch(client: &Client, id: &str) -> anyhow::Result<Value> {
-    // An id goes into a path: nothing but an id may.
-    if !id
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
-    {
-        return Err(fail(FAILED, format!("`{id}` is no session id")));
-    }
-    let path = format!("/v1/sessions/{id}");
     Ok(client
-        .call(Method::GET, &path, None)
+        .call(Method::GET, &path_of(id)?, None)
         .await?
         .unwrap_or_default())
+}
+
+/// An id goes into a path: nothing but an id may.
+fn path_of(id: &str) -> anyhow::Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if id.is_empty() || !id.chars().all(plain) {
+        return Err(fail(FAILED, format!("`{id}` is no session id")));
+    }
+    Ok(format!("/v1/sessions/{id}"))
 }
 
 fn show(session: &Value, as_json: bool) -> anyhow::Result<()> {
@@ -254,5 +256,18 @@ fn verdict(session: &Value) -> ExitCode {
         ExitCode::from(FAILED)
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_id_becomes_part_of_a_path() {
+        assert_eq!(path_of("sess_0-a").unwrap(), "/v1/sessions/sess_0-a");
+        for other in ["", "..", "../keys", "a?b", "a/b", "a%2fb"] {
+            path_of(other).unwrap_err();
+        }
     }
 }

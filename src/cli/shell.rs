@@ -1,8 +1,10 @@
 //! Completions and manual pages, made from the command line's own definition.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap_complete::Shell;
+
+use super::output;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Completions {
@@ -20,7 +22,10 @@ pub(super) fn completions(
     args: &Completions,
     command: &mut clap::Command,
 ) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(args.shell, command, "chaser", &mut io::stdout());
+    // Not straight to stdout, which panics there when the reader has gone.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, command, "chaser", &mut script);
+    output::print(String::from_utf8_lossy(&script));
     Ok(ExitCode::SUCCESS)
 }
 

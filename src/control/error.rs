@@ -92,7 +92,8 @@ impl From<StoreError> for ControlError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Exceeded(exceeded) => Self::Exceeded(exceeded),
-            StoreError::Database(_)
+            StoreError::File { .. }
+            | StoreError::Database(_)
             | StoreError::Unreadable { .. }
             | StoreError::Version { .. }
             | StoreError::Closed(_) => Self::Internal(Box::new(error)),

@@ -1,6 +1,6 @@
 //! The node role: the host's agent, composed.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     api::grpc::{self, BindFailed, Listeners},
@@ -9,7 +9,7 @@ use crate::{
     node::{self, Node, Parts},
     profile::Catalogue,
     relay::{
-        client::Settings,
+        client::{RelayError, Settings},
         launch::{self, Launch},
     },
     runtime::Tasks,
@@ -21,6 +21,7 @@ pub struct NodeRole {
     /// What everything asks.
     pub node: Node,
     launch: Launch,
+    settings: Settings,
 }
 
 /// Why the node could not start.
@@ -84,16 +85,18 @@ pub async fn start(
         user: config.cdp.user.clone(),
         cdp_listen: config.cdp.listen,
     };
+    let settings = Settings {
+        egress_allow: config.egress.allow.clone(),
+        egress_endpoints: Vec::new(),
+        nameservers: config.egress.nameservers.clone(),
+        hold_timeout: config.cdp.hold_timeout,
+        max_message_bytes: config.cdp.max_message_bytes,
+        max_clients_per_session: config.cdp.max_clients_per_session,
+    };
     let parts = Parts {
         state_dir: config.state_dir.clone(),
         launch: launch.clone(),
-        settings: Settings {
-            egress_allow: config.egress.allow.clone(),
-            nameservers: config.egress.nameservers.clone(),
-            hold_timeout: config.cdp.hold_timeout,
-            max_message_bytes: config.cdp.max_message_bytes,
-            max_clients_per_session: config.cdp.max_clients_per_session,
-        },
+        settings: settings.clone(),
         node: config.node.clone(),
         instance: config.instance.clone(),
         profiles,
@@ -102,10 +105,30 @@ pub async fn start(
     };
     let node = node::start(parts, tasks).await?;
     grpc::serve(listeners, node.clone(), tasks).await?;
-    Ok(NodeRole { node, launch })
+    Ok(NodeRole {
+        node,
+        launch,
+        settings,
+    })
 }
 
 impl NodeRole {
+    /// Lets pages reach these endpoints of this process although they are the host's own, until
+    /// another call says otherwise.
+    ///
+    /// # Errors
+    /// What the relay answers.
+    pub(super) async fn let_pages_reach(
+        &self,
+        egress_endpoints: Vec<SocketAddr>,
+    ) -> Result<(), RelayError> {
+        let settings = Settings {
+            egress_endpoints,
+            ..self.settings.clone()
+        };
+        self.node.tell_relay(&settings).await
+    }
+
     /// Ends every session and takes everything down, then the relay.
     ///
     /// # Errors

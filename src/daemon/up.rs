@@ -180,7 +180,8 @@ impl Up {
             let subject = Subject {
                 api: reachable(self.addresses.api),
                 cdp,
-                key: self.own_key.clone(),
+                key: &self.own_key,
+                node: &self.node,
             };
             self_check::run(&subject, &self.tasks).await?.lines()
         } else {

@@ -137,18 +137,19 @@ impl Docker {
         }
     }
 
-    /// Kills and removes a container; absence is success.
+    /// Kills and removes a container; absence is success. Answers whether there was one.
     ///
     /// # Errors
     /// [`DockerError::Busy`] while another removal is under way: ask again.
-    pub async fn remove(&self, name: &str) -> Result<(), DockerError> {
+    pub async fn remove(&self, name: &str) -> Result<bool, DockerError> {
         let options = RemoveContainerOptionsBuilder::new()
             .force(true)
             .v(true)
             .build();
         let work = self.engine.remove_container(name, Some(options));
         match self.call("remove", name, ACT, work).await {
-            Ok(()) | Err(DockerError::Gone { .. }) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(DockerError::Gone { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -64,8 +64,8 @@ async fn a_container_is_made_once_and_removed_for_good() {
     let listed = docker.list(&format!("dev={name}")).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!((&listed[0].id, &listed[0].name), (&id, &name));
-    docker.remove(&name).await.unwrap();
-    docker.remove(&name).await.unwrap();
+    assert!(docker.remove(&name).await.unwrap());
+    assert!(!docker.remove(&name).await.unwrap());
     docker.kill(&name).await.unwrap();
     assert_eq!(docker.inspect(&name).await.unwrap(), None);
     let gone = docker.start(&name).await.unwrap_err();

@@ -8,8 +8,8 @@ use std::{fmt, fs, io, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Tools, container_name};
-use crate::model::InstanceId;
+use super::{INSTANCE_LABEL, Tools, container_name};
+use crate::{docker::DockerError, model::InstanceId};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -56,9 +56,8 @@ pub(super) async fn until_gone(tools: &Tools, id: InstanceId, stop: &Cancellatio
 
 async fn once(tools: &Tools, id: InstanceId) -> Report {
     let mut report = Report::default();
-    let name = container_name(id);
     // Both at once: the relay lets go of the namespace while Docker takes the container down.
-    let (detached, removed) = tokio::join!(tools.relay.detach(id), tools.docker.remove(&name));
+    let (detached, removed) = tokio::join!(tools.relay.detach(id), remove(tools, id));
     report.note("relay", detached);
     report.note("container", removed);
     if report.is_clean() {
@@ -68,6 +67,19 @@ async fn once(tools: &Tools, id: InstanceId) -> Report {
     }
     report.note("address", tools.routes.release(id).await);
     report
+}
+
+/// By name, which costs one call; and where there is none of the name, by the label that nobody can
+/// change: somebody may have renamed it.
+async fn remove(tools: &Tools, id: InstanceId) -> Result<(), DockerError> {
+    if tools.docker.remove(&container_name(id)).await? {
+        return Ok(());
+    }
+    let label = format!("{INSTANCE_LABEL}={id}");
+    for container in tools.docker.list(&label).await? {
+        tools.docker.remove(&container.id).await?;
+    }
+    Ok(())
 }
 
 fn remove_file(path: &std::path::Path) -> io::Result<()> {

@@ -88,6 +88,18 @@ impl Link {
     }
 }
 
+impl Node {
+    /// Tells the relay other settings than those of the start. They hold until it is greeted again:
+    /// a relay that was lost is told those of the start.
+    ///
+    /// # Errors
+    /// What the relay answers.
+    pub async fn tell_relay(&self, settings: &Settings) -> Result<(), RelayError> {
+        let relay = &self.instances().tools().relay;
+        relay.hello(settings).await.map(drop)
+    }
+}
+
 /// Works through events until the stream ends.
 async fn follow(relay: &RelayClient, node: &Node, ledger: &mut Ledger) -> Result<(), RelayError> {
     let mut events = relay.watch(ledger.resume_after()).await?;

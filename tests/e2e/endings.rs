@@ -134,6 +134,22 @@ async fn a_killed_browser_is_substrate_down_within_two_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_somebody_renamed_goes_with_its_session() {
+    let (lab, _origin) = lab();
+    let chaser = Chaser::start(&lab).await;
+    let session = chaser.api.ready_session().await;
+    let container = chaser.container(&session.id).await;
+    docker::rename(&container, &format!("{container}-renamed"));
+    assert_eq!(session.delete().await.status, 204);
+    eventually("it is removed", seconds(10), async || {
+        docker::containers_of(&chaser.node_id)
+            .is_empty()
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn delete_against_lifetime_in_the_same_instant_has_one_winner() {
     let (lab, _origin) = lab();
     let chaser = Chaser::start(&lab).await;

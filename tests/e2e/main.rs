@@ -19,6 +19,7 @@ mod endings;
 mod flow;
 mod load;
 mod meter;
+mod operator;
 mod orders;
 mod quiet;
 mod restart;

@@ -16,7 +16,10 @@ mod view;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    extract::{
+        Path, Query, Request, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::get,
@@ -112,30 +115,34 @@ async fn list(
     rest.answer(outcome.await)
 }
 
-async fn show(State(rest): State<Rest>, Path(id): Path<String>, request: Request) -> Response {
+async fn show(State(rest): State<Rest>, id: Id, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let outcome = async {
         let workspace = request::workspace(&rest, &parts).await?;
-        let record = rest.control.get(&workspace, &session(&id)?).await?;
+        let record = rest.control.get(&workspace, &session(id)?).await?;
         Ok(Json(rest.display.session(record)).into_response())
     };
     rest.answer(outcome.await)
 }
 
-async fn delete(State(rest): State<Rest>, Path(id): Path<String>, request: Request) -> Response {
+async fn delete(State(rest): State<Rest>, id: Id, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let outcome = async {
         let workspace = request::workspace(&rest, &parts).await?;
-        rest.control.delete(&workspace, &session(&id)?).await?;
+        rest.control.delete(&workspace, &session(id)?).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     rest.answer(outcome.await)
 }
 
-/// Text that is no id names no session either.
-fn session(id: &str) -> Result<SessionId, Refusal> {
-    id.parse()
-        .map_err(|_invalid| ControlError::SessionNotFound.into())
+/// The id of a path, which may not even be text.
+type Id = Result<Path<String>, PathRejection>;
+
+/// What is no id names no session either.
+fn session(id: Id) -> Result<SessionId, Refusal> {
+    id.ok()
+        .and_then(|Path(id)| id.parse().ok())
+        .ok_or_else(|| ControlError::SessionNotFound.into())
 }
 
 #[cfg(test)]

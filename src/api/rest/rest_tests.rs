@@ -213,9 +213,13 @@ async fn keys_paths_and_methods() {
     for path in ["/", "/v2/sessions"] {
         api.get(path).await.refused(404, "not_found");
     }
-    api.get("/v1/sessions/sess_1")
-        .await
-        .refused(404, "session_not_found");
+    for no_id in ["sess_1", "%ff", "a%2Fb", "%00"] {
+        let path = format!("/v1/sessions/{no_id}");
+        for method in ["GET", "DELETE"] {
+            let answer = api.call(KEY, method, &path, "").await;
+            answer.refused(404, "session_not_found");
+        }
+    }
     let other = SessionId::random();
     let unknown = format!("/v1/sessions/{}", other.as_str());
     api.call(KEY, "DELETE", &unknown, "")

@@ -9,7 +9,12 @@ mod rows;
 mod schema;
 mod sessions;
 
-use std::{io, path::Path};
+use std::{
+    fs::{OpenOptions, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +40,15 @@ pub struct Store {
 /// What the database said.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The file cannot be made, or not be made private.
+    #[error("the session database {} cannot be used", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// SQLite refused.
     #[error("the session database failed")]
     Database(#[from] rusqlite::Error),
@@ -63,6 +77,7 @@ pub enum StoreError {
 impl Classify for StoreError {
     fn class(&self) -> Class {
         match self {
+            Self::File { .. } => Class::Invalid,
             Self::Database(_) | Self::Unreadable { .. } | Self::Version { .. } => Class::Internal,
             Self::Closed(_) => Class::Unavailable,
             Self::Exceeded(_) => Class::Exhausted,
@@ -76,6 +91,10 @@ impl Store {
     /// # Errors
     /// When it cannot be opened, or was written by a newer program.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        private(path).map_err(|source| StoreError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let mut db = Connection::open(path)?;
         schema::prepare(&mut db)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
@@ -109,6 +128,18 @@ impl Store {
             .await
             .map_err(|_stopped| StoreError::Closed(None))?
     }
+}
+
+/// Whole session ids are in it, and each opens a browser: nobody else on the host may read it, whatever
+/// the state directory allows. SQLite gives the files beside it the same mode.
+fn private(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 #[cfg(test)]

@@ -53,6 +53,29 @@ fn news(record: &Record, phase: Phase, up: u64) -> Sighting {
 }
 
 #[tokio::test]
+async fn nobody_else_may_read_the_session_ids() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.db");
+    // As a program before this rule, or a copied backup, leaves it.
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let store = Store::open(&path).unwrap();
+    store
+        .admit(order(&Workspace::standard(), 1_000), FREE)
+        .await
+        .unwrap();
+    let files: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|file| file.unwrap())
+        .collect();
+    assert!(files.len() > 1, "the write-ahead log is there");
+    for file in files {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.path().display());
+    }
+}
+
+#[tokio::test]
 async fn a_record_survives_a_restart_whole() {
     let (dir, store) = open();
     let record = store

@@ -39,6 +39,11 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            allow_endpoints: settings
+                .egress_endpoints
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }),
         gateway: Some(pb::GatewayLimits {
             hold_timeout_ms: millis(settings.hold_timeout),

@@ -11,6 +11,8 @@ use crate::model::{BootInstant, Ending, InstanceId, SessionId};
 pub struct Settings {
     /// CIDRs that beat the deny list.
     pub egress_allow: Vec<ipnet::IpNet>,
+    /// Endpoints of this agent that beat it too.
+    pub egress_endpoints: Vec<std::net::SocketAddr>,
     /// Name servers; empty means the host's.
     pub nameservers: Vec<std::net::SocketAddr>,
     /// How long early clients are held.

@@ -2,9 +2,9 @@
 //!
 //! The built-in list denies whatever is not the public internet, because the proxy runs on the
 //! host: what a page may reach through it is what the page may attack. `allow` beats every denial,
-//! port and own addresses included.
+//! port and own addresses included; so do single endpoints, which free nothing beside themselves.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -12,6 +12,7 @@ use ipnet::IpNet;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     allow: Vec<IpNet>,
+    endpoints: Vec<SocketAddr>,
 }
 
 /// May this address be reached?
@@ -73,13 +74,23 @@ impl Policy {
     /// The built-in list, less `allow`.
     #[must_use]
     pub const fn new(allow: Vec<IpNet>) -> Self {
-        Self { allow }
+        Self {
+            allow,
+            endpoints: Vec::new(),
+        }
+    }
+
+    /// And less these.
+    #[must_use]
+    pub fn and_endpoints(self, endpoints: Vec<SocketAddr>) -> Self {
+        Self { endpoints, ..self }
     }
 
     /// Whether `ip:port` may be reached from a host whose own addresses are `own`.
     #[must_use]
     pub fn verdict(&self, ip: IpAddr, port: u16, own: &[IpAddr]) -> Verdict {
-        if self.allow.iter().any(|net| net.contains(&ip)) {
+        let endpoint = SocketAddr::new(ip, port);
+        if self.allow.iter().any(|net| net.contains(&ip)) || self.endpoints.contains(&endpoint) {
             return Verdict::Allowed;
         }
         let special = match ip {

@@ -73,6 +73,21 @@ fn an_exception_for_an_ipv4_network_opens_no_ipv6_form_of_it() {
     assert_eq!(mapped, Verdict::Denied(Ground::Embedded));
 }
 
+#[test]
+fn an_endpoint_frees_nothing_beside_itself() {
+    let policy = Policy::default().and_endpoints(vec!["127.0.0.1:4000".parse().unwrap()]);
+    let verdict = |ip: &str, port| policy.verdict(ip.parse().unwrap(), port, &[]);
+    assert_eq!(verdict("127.0.0.1", 4000), Verdict::Allowed);
+    for (ip, port) in [
+        ("127.0.0.1", 4001),
+        ("127.0.0.2", 4000),
+        ("::1", 4000),
+        ("::ffff:127.0.0.1", 4000),
+    ] {
+        assert_ne!(verdict(ip, port), Verdict::Allowed, "{ip} {port}");
+    }
+}
+
 proptest! {
     #[test]
     fn allow_beats_every_denial(ip: IpAddr, port: u16) {

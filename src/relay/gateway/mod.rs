@@ -12,7 +12,8 @@
 //! It is asymmetric by design: what a client says is read as far as its id, method and session, for
 //! one table ([`methods`]) says what may pass; what the browser says is only followed frame by frame,
 //! so that our own answers and the last word go between them. Both handshakes are ours: extensions
-//! are never agreed on, and a page's `Origin` never gets in.
+//! are never agreed on, and a client's `Origin` stays outside: several CDP clients send one, the browser
+//! would refuse it, and who may come in is said by the session's id, not by where a page came from.
 //!
 //! | part | what it does |
 //! |---|---|

@@ -22,8 +22,6 @@ pub(super) enum Refusal {
     Invalid(&'static str),
     #[error("this is a WebSocket: connect with a CDP client")]
     UpgradeRequired,
-    #[error("web pages may not attach to a session")]
-    ForeignOrigin,
     #[error("no such session")]
     SessionNotFound,
     #[error("this session wants its token: ?token=…")]
@@ -49,7 +47,6 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
             Self::Ended(_) => StatusCode::GONE,
             Self::Failed | Self::BrowserUnavailable | Self::Stopping => {
@@ -66,7 +63,6 @@ impl Refusal {
             Self::Method => "method_not_allowed",
             Self::Invalid(_) => "invalid_request",
             Self::UpgradeRequired => "upgrade_required",
-            Self::ForeignOrigin => "origin_refused",
             Self::SessionNotFound => "session_not_found",
             Self::Unauthorised => "unauthorized",
             Self::Ended(_) => "session_ended",
@@ -93,7 +89,6 @@ impl Refusal {
             }
             Self::NotFound
             | Self::Invalid(_)
-            | Self::ForeignOrigin
             | Self::SessionNotFound
             | Self::Ended(_)
             | Self::Failed

@@ -62,11 +62,13 @@ impl RelayService for Rpc {
         self.admit(hello.agent_epoch)?;
         let egress = hello.egress.unwrap_or_default();
         let allow = parse_all("egress.allow", &egress.allow)?;
+        let endpoints = parse_all("egress.allow_endpoints", &egress.allow_endpoints)?;
         let nameservers = parse_all("egress.nameservers", &egress.nameservers)?;
         let resolver = Resolver::new(&nameservers)
             .map_err(|error| Status::invalid_argument(format!("egress.nameservers: {error}")))?;
         self.epoch.fetch_max(hello.agent_epoch, Ordering::AcqRel);
-        self.relay.policy.send_replace(Arc::new(Policy::new(allow)));
+        let policy = Policy::new(allow).and_endpoints(endpoints);
+        self.relay.policy.send_replace(Arc::new(policy));
         *self.relay.resolver.lock() = Arc::new(resolver);
         if let Some(limits) = hello.gateway {
             self.relay.gateway.send_replace(gateway::Limits {

@@ -8,8 +8,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{attachment::Staged, *};
-use crate::relay::{fake_devtools::FakeBrowser, supervisor::tests::phone};
+use super::{attachment::Staged, rpc::Rpc, *};
+use crate::{
+    relay::{PROTOCOL, egress::Verdict, fake_devtools::FakeBrowser, supervisor::tests::phone},
+    wire::relay::{self as pb, relay_service_server::RelayService},
+};
 
 /// A relay in a directory of its own, toward a DevTools of a test.
 struct Stand {
@@ -215,4 +218,43 @@ async fn a_detach_waits_until_an_attempt_has_left_nothing_behind() {
     let attached = timeout(Duration::from_secs(5), both).await.unwrap();
     assert!(matches!(attached, Err(AttachFailed::Detached)));
     stand.stage(us()).unwrap();
+}
+
+#[tokio::test]
+async fn an_endpoint_of_the_agent_is_open_to_pages_until_the_next_greeting() {
+    let stand = Stand::new(SocketAddr::from(([127, 0, 0, 1], 1)));
+    let rpc = Rpc {
+        relay: Arc::clone(&stand.relay),
+        relay_id: "relay".to_owned(),
+        cdp_address: "127.0.0.1:1".to_owned(),
+        epoch: 0.into(),
+        watchers: watch::Sender::new(0),
+    };
+    let greet = async |endpoints: &[&str]| {
+        let egress = pb::EgressPolicy {
+            allow_endpoints: endpoints.iter().map(|&text| text.to_owned()).collect(),
+            ..pb::EgressPolicy::default()
+        };
+        let hello = pb::HelloRequest {
+            agent_epoch: 1,
+            protocol: PROTOCOL,
+            egress: Some(egress),
+            gateway: None,
+        };
+        rpc.hello(tonic::Request::new(hello)).await.map(drop)
+    };
+    let page = SocketAddr::from(([127, 0, 0, 1], 4000));
+    let open = || {
+        let policy = Arc::clone(&stand.relay.policy.borrow());
+        policy.verdict(page.ip(), page.port(), &[page.ip()]) == Verdict::Allowed
+    };
+    greet(&["127.0.0.1:4000"]).await.unwrap();
+    assert!(open());
+    greet(&[]).await.unwrap();
+    assert!(!open());
+    let refused = greet(&["127.0.0.1"]).await.unwrap_err();
+    assert!(
+        refused.message().contains("egress.allow_endpoints"),
+        "{refused}"
+    );
 }

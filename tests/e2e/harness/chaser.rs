@@ -31,6 +31,7 @@ pub struct Setup<'lab> {
     allow: Vec<String>,
     config: BTreeMap<&'static str, Vec<String>>,
     less: Vec<&'static str>,
+    more: Vec<&'static str>,
 }
 
 /// A running `chaser up`.
@@ -56,6 +57,7 @@ impl<'lab> Setup<'lab> {
             allow: vec![format!("{}/32", lab.origin_ip())],
             config: BTreeMap::new(),
             less: Vec::new(),
+            more: Vec::new(),
         }
     }
 
@@ -80,6 +82,12 @@ impl<'lab> Setup<'lab> {
     /// Leaves an option of the command line to the configuration.
     pub fn without(mut self, option: &'static str) -> Self {
         self.less.push(option);
+        self
+    }
+
+    /// One more option of the command line.
+    pub fn with(mut self, option: &'static str) -> Self {
+        self.more.push(option);
         self
     }
 
@@ -112,6 +120,7 @@ impl<'lab> Setup<'lab> {
             let at = command.iter().position(|other| other == word).unwrap();
             command.drain(at..at + 2);
         }
+        command.extend(self.more.into_iter().map(str::to_owned));
 
         let mut chaser = Chaser {
             child: launch(&command, &state_dir),

@@ -53,6 +53,10 @@ pub fn kill(container: &str) {
     docker(&["kill", container]);
 }
 
+pub fn rename(container: &str, name: &str) {
+    docker(&["rename", container, name]);
+}
+
 /// One field of `docker inspect`, by Go template.
 pub fn inspect(container: &str, template: &str) -> String {
     docker(&["inspect", "--format", template, container])

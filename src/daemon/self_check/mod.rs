@@ -1,7 +1,10 @@
 //! The self-check: one session, end to end, the way a client has it.
 //!
 //! `POST` → poll until ready → CDP through the gateway: a page, a screenshot → bytes → `DELETE`.
-//! The page is a `data:` URL, so the check needs no network and tells nobody of itself.
+//! The page comes from this process ([`Origin`]), through the session's proxy: so the check needs no
+//! network and tells nobody of itself, and the meter must say exactly what the page's side counted.
+
+mod origin;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,24 +13,32 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::Instant};
 
+use self::origin::Origin;
+use super::node::NodeRole;
 use crate::{
     cdp::{CdpError, Connection},
     control::ApiKey,
+    relay::client::RelayError,
     runtime::Tasks,
 };
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
-const PAGE: &str = "data:text/html,<title>chaser</title><h1>It works</h1>";
+/// How long the meter may take to say what has already moved.
+const METER_LIMIT: Duration = Duration::from_secs(5);
+/// It brings its own icon, so that the browser asks for nothing else.
+const PAGE: &str =
+    "<!doctype html><title>chaser</title><link rel=icon href=data:,><h1>It works</h1>";
 const PNG: &[u8] = b"\x89PNG";
 
 /// Where to check and as whom.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub(super) struct Subject<'a> {
     pub(super) api: SocketAddr,
     pub(super) cdp: SocketAddr,
-    pub(super) key: ApiKey,
+    pub(super) key: &'a ApiKey,
+    pub(super) node: &'a NodeRole,
 }
 
 /// What was found, with the times.
@@ -70,6 +81,22 @@ pub enum CheckFailed {
     /// CDP.
     #[error("self-check: the browser does not do as it is told")]
     Cdp(#[from] CdpError),
+    /// The check's own page.
+    #[error("self-check: its page cannot be served")]
+    Origin(#[source] std::io::Error),
+    /// The relay.
+    #[error("self-check: the relay does not open the way to its page")]
+    Relay(#[from] RelayError),
+    /// The meter.
+    #[error(
+        "self-check: the meter says {metered:?} bytes up and down, its page counted {counted:?}"
+    )]
+    Meter {
+        /// What the session says.
+        metered: (u64, u64),
+        /// What moved.
+        counted: (u64, u64),
+    },
     /// What came makes no sense.
     #[error("self-check: {0}")]
     Nonsense(&'static str),
@@ -97,7 +124,7 @@ impl Report {
 ///
 /// # Errors
 /// [`CheckFailed`] names the first thing that does not work; the session is deleted in any case.
-pub(super) async fn run(subject: &Subject, tasks: &Tasks) -> Result<Report, CheckFailed> {
+pub(super) async fn run(subject: &Subject<'_>, tasks: &Tasks) -> Result<Report, CheckFailed> {
     let http = reqwest::Client::builder()
         .no_proxy()
         .timeout(CALL_LIMIT)
@@ -134,10 +161,34 @@ async fn use_it(
         session["device"].as_str().unwrap_or_default(),
     );
 
+    let source = session["proxy_ip"].as_str().and_then(|ip| ip.parse().ok());
+    let origin = Origin::start(source, PAGE, tasks).await;
+    let origin = origin.map_err(CheckFailed::Origin)?;
+    let node = api.subject.node;
+    let visited = async {
+        node.let_pages_reach(vec![origin.address]).await?;
+        visit(api, id, &origin, report, tasks).await
+    }
+    .await;
+    origin.stop().await;
+    // Whoever gets its port next must not be reachable.
+    let closed = node.let_pages_reach(Vec::new()).await;
+    visited?;
+    Ok(closed?)
+}
+
+async fn visit(
+    api: &Api<'_>,
+    id: &str,
+    origin: &Origin,
+    report: &mut Report,
+    tasks: &Tasks,
+) -> Result<(), CheckFailed> {
     let since = Instant::now();
     let stream = TcpStream::connect(api.subject.cdp).await?;
     let (browser, _events) = Connection::open(stream, &format!("/sessions/{id}"), tasks).await?;
-    let page = open_page(&browser).await?;
+    let url = format!("http://{}/", origin.address);
+    let page = open_page(&browser, &url).await?;
     report.step("page opened", since, "");
 
     let since = Instant::now();
@@ -145,23 +196,30 @@ async fn use_it(
     report.step("screenshot", since, format!("{size} bytes of PNG"));
 
     let since = Instant::now();
-    let session = api.call(Method::GET, &path).await?;
-    let count = |field: &str| {
-        session[field]
-            .as_u64()
-            .ok_or(CheckFailed::Nonsense("no bytes"))
-    };
-    let note = format!(
-        "{} bytes up, {} down",
-        count("bytes_up")?,
-        count("bytes_down")?
-    );
-    report.step("metered", since, note);
+    let (up, down) = metered(api, &format!("/v1/sessions/{id}"), origin).await?;
+    report.step("metered", since, format!("{up} bytes up, {down} down"));
     Ok(())
 }
 
+/// Waits until the session's bytes are those that its page's side counted.
+async fn metered(api: &Api<'_>, path: &str, origin: &Origin) -> Result<(u64, u64), CheckFailed> {
+    let until = Instant::now() + METER_LIMIT;
+    loop {
+        let session = api.call(Method::GET, path).await?;
+        let count = |field: &str| session[field].as_u64().unwrap_or_default();
+        let (metered, counted) = ((count("bytes_up"), count("bytes_down")), origin.seen());
+        if metered == counted && counted.0 > 0 {
+            return Ok(metered);
+        }
+        if Instant::now() >= until {
+            return Err(CheckFailed::Meter { metered, counted });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Navigates the session's first page and waits until it has loaded; its CDP session.
-async fn open_page(browser: &Connection) -> Result<String, CheckFailed> {
+async fn open_page(browser: &Connection, url: &str) -> Result<String, CheckFailed> {
     let targets = browser.call(None, "Target.getTargets", json!({})).await?;
     let infos = targets["targetInfos"].as_array();
     let page = infos
@@ -172,7 +230,7 @@ async fn open_page(browser: &Connection) -> Result<String, CheckFailed> {
     let session = attached["sessionId"]
         .as_str()
         .ok_or(CheckFailed::Nonsense("the page cannot be attached"))?;
-    let navigate = json!({ "url": PAGE });
+    let navigate = json!({ "url": url });
     browser
         .call(Some(session), "Page.navigate", navigate)
         .await?;
@@ -206,7 +264,7 @@ async fn screenshot(browser: &Connection, page: &str) -> Result<usize, CheckFail
 
 struct Api<'a> {
     http: reqwest::Client,
-    subject: &'a Subject,
+    subject: &'a Subject<'a>,
 }
 
 impl Api<'_> {
