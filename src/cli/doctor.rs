@@ -2,18 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-
 use super::output;
 use crate::{
     daemon::config::Config,
     host::{self, Outcome, Probe, Subject},
     instance::substrate::chromium,
-    profile,
+    profile::Catalogue,
 };
-
-/// The profile that the trial's browser gets.
-const PROFILE: &str = "default";
 
 /// Flags of `chaser doctor`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +23,7 @@ pub(super) struct Args {
 /// # Errors
 /// Only what serde says.
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let subject = subject(config)?;
+    let subject = subject(config);
     let probes = host::examine(&subject, |probe| {
         if !args.json {
             output::print(line(probe));
@@ -45,9 +40,9 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     })
 }
 
-fn subject(config: &Config) -> anyhow::Result<Subject> {
-    let profile = profile::named(PROFILE).context("the default profile is not built in")?;
-    Ok(Subject {
+fn subject(config: &Config) -> Subject {
+    let profile = Catalogue::built_in().default_profile();
+    Subject {
         docker: config.node.docker.clone(),
         runtime_dir: config.runtime_dir.clone(),
         state_dir: config.state_dir.clone(),
@@ -60,7 +55,7 @@ fn subject(config: &Config) -> anyhow::Result<Subject> {
         egress: config.egress.addresses.clone(),
         trial: chromium::container(&config.instance.image, &profile, &config.instance),
         devtools: chromium::DEVTOOLS,
-    })
+    }
 }
 
 fn line(probe: &Probe) -> String {

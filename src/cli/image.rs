@@ -43,6 +43,18 @@ const RECIPE: &[(&str, &str)] = &[
         "chromium/fonts.conf",
         include_str!("../../images/chromium/fonts.conf"),
     ),
+    (
+        "chromium/locales",
+        include_str!("../../images/chromium/locales"),
+    ),
+    (
+        "chromium/phone.c",
+        include_str!("../../images/chromium/phone.c"),
+    ),
+    (
+        "chromium/compile",
+        include_str!("../../images/chromium/compile"),
+    ),
 ];
 
 /// `chaser image …`.
@@ -64,6 +76,9 @@ pub(super) enum ImageCommand {
         /// Leave `navigator.platform` as Debian built it (workers will say `Linux x86_64`).
         #[arg(long)]
         no_platform_patch: bool,
+        /// Let memory, cores and network be the machine's own, as far as no override reaches them.
+        #[arg(long)]
+        no_phone_shim: bool,
         /// Print the image as JSON; progress goes to stderr.
         #[arg(long)]
         json: bool,
@@ -85,11 +100,13 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
         ImageCommand::Build {
             force,
             no_platform_patch,
+            no_phone_shim,
             json,
         } => {
             let mut flags = vec!["--image", &config.instance.image];
             flags.extend(force.then_some("--force"));
             flags.extend(no_platform_patch.then_some("--no-platform-patch"));
+            flags.extend(no_phone_shim.then_some("--no-phone-shim"));
             let code = build(&flags, json).await?;
             if code == ExitCode::SUCCESS && json {
                 let docker = Docker::connect(&config.node.docker).await?;
@@ -182,6 +199,7 @@ fn object(facts: &ImageFacts) -> serde_json::Value {
         "chromium": label(facts, chromium::VERSION_LABEL),
         "recipe": label(facts, chromium::RECIPE_LABEL),
         "platform_patch": label(facts, chromium::PATCH_LABEL) == "1",
+        "phone_shim": label(facts, chromium::SHIM_LABEL) == "1",
         "size": facts.size,
         "created_at": created(facts),
     })

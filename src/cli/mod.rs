@@ -10,6 +10,7 @@ mod image;
 mod key;
 mod node;
 mod output;
+mod profile;
 mod rest;
 mod session;
 mod settings;
@@ -58,6 +59,13 @@ enum Command {
     Image {
         #[command(flatten)]
         args: image::Args,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List, show and check device profiles
+    Profile {
+        #[command(flatten)]
+        args: profile::Args,
         #[command(flatten)]
         place: Place,
     },
@@ -113,6 +121,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Node(command) => on_runtime(node::run(command)),
         Command::Doctor { args, place } => on_runtime(doctor::run(&args, &place.load()?)),
         Command::Image { args, place } => on_runtime(image::run(&args, &place.load()?)),
+        Command::Profile { args, place } => on_runtime(profile::run(args, place)),
         Command::Key(command) => on_runtime(key::run(command)),
     }
 }

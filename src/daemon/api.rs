@@ -12,7 +12,8 @@ use crate::{
     api::{admin, rest},
     control::{ApiKey, Control, Node, NodeError, Parts, Store, StoreError, Workspace, follow},
     model::{Class, Classify},
-    profile, relay,
+    profile::Catalogue,
+    relay,
     runtime::Tasks,
 };
 
@@ -96,14 +97,15 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, A
 }
 
 /// Builds the control plane and serves it. `front` holds the listeners, which stop first; `tasks` what
-/// goes on until the node has stopped. `own` is a key of this process alone.
+/// goes on until the node has stopped. `profiles` may be ordered; `own` are keys of this
+/// process alone.
 ///
 /// # Errors
 /// [`ApiFailed`]; nothing serves then.
 pub async fn start(
     config: &Config,
     listeners: Listeners,
-    own: Vec<(ApiKey, Workspace)>,
+    (profiles, own): (&Catalogue, Vec<(ApiKey, Workspace)>),
     front: &Tasks,
     tasks: &Tasks,
 ) -> Result<ApiRole, ApiFailed> {
@@ -118,7 +120,7 @@ pub async fn start(
         node,
         config: config.api.clone(),
         idle_timeout: config.session.idle_timeout,
-        profiles: profile::names(),
+        profiles: profiles.names(),
         keys: given
             .map(|key| (key, Workspace::standard()))
             .chain(own)

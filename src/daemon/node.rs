@@ -7,6 +7,7 @@ use crate::{
     daemon::config::Config,
     model::{Class, Classify},
     node::{self, Node, Parts},
+    profile::Catalogue,
     relay::{
         client::{RelayError, Settings},
         launch::{self, Launch},
@@ -60,7 +61,11 @@ impl Classify for StartFailed {
 ///
 /// # Errors
 /// [`StartFailed`]; nothing serves then.
-pub async fn start(config: &Config, tasks: &Tasks) -> Result<NodeRole, StartFailed> {
+pub async fn start(
+    config: &Config,
+    profiles: Catalogue,
+    tasks: &Tasks,
+) -> Result<NodeRole, StartFailed> {
     for path in [&config.state_dir, &config.runtime_dir] {
         tokio::fs::create_dir_all(path)
             .await
@@ -94,6 +99,7 @@ pub async fn start(config: &Config, tasks: &Tasks) -> Result<NodeRole, StartFail
         settings: settings.clone(),
         node: config.node.clone(),
         instance: config.instance.clone(),
+        profiles,
         session: config.session.clone(),
         routes: config.egress.clone(),
     };

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     control::{ApiKey, Workspace, follow},
     model::{Class, Classify},
+    profile::{Catalogue, InvalidCatalogue},
     runtime::Tasks,
     wire::node as pb,
 };
@@ -65,6 +66,9 @@ pub enum UpFailed {
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
+    /// The device profiles.
+    #[error(transparent)]
+    Profiles(#[from] InvalidCatalogue),
     /// The node.
     #[error(transparent)]
     Node(#[from] node::StartFailed),
@@ -81,6 +85,7 @@ impl Classify for UpFailed {
         match self {
             Self::StateDir { .. } => Class::Invalid,
             Self::Signals(_) | Self::Check(_) => Class::Internal,
+            Self::Profiles(error) => error.class(),
             Self::Node(error) => error.class(),
             Self::Api(error) => error.class(),
         }
@@ -137,12 +142,13 @@ async fn start(config: Config) -> Result<Up, UpFailed> {
         api: listeners.api.local_addr().unwrap_or(config.api.listen),
         admin: listeners.admin.local_addr().unwrap_or(config.admin.listen),
     };
+    let profiles = Catalogue::load(&config.profile)?;
     let tasks = Tasks::default();
     let front = Tasks::default();
-    let node = node::start(&config, &tasks).await?;
+    let node = node::start(&config, profiles.clone(), &tasks).await?;
     let own_key = ApiKey::random();
     let own = vec![(own_key.clone(), Workspace::of_the_self_check())];
-    let api = api::start(&config, listeners, own, &front, &tasks).await;
+    let api = api::start(&config, listeners, (&profiles, own), &front, &tasks).await;
     let api = match api {
         Ok(api) => api,
         Err(error) => {

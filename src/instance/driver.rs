@@ -19,7 +19,7 @@ use super::{
 use crate::{
     journal::InstanceRow,
     model::{Failure, InstancePhase},
-    netns, profile,
+    netns,
     relay::client::Bind,
 };
 
@@ -232,7 +232,8 @@ impl Driver {
     async fn reattach(&mut self) -> Result<(), InstanceError> {
         let (tools, id) = (&self.tools, self.row.id);
         let held = self.held.as_mut().ok_or(InstanceError::NotHeld)?;
-        let profile = profile::named(&self.row.profile).ok_or(InstanceError::NotHeld)?;
+        let profile = tools.profiles.named(&self.row.profile);
+        let profile = profile.ok_or(InstanceError::NotHeld)?;
         let (egress, dial) = match &held.egress {
             // The port inside is taken for as long as our duplicate lives: hand that over.
             Some(kept) => {

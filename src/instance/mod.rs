@@ -31,6 +31,7 @@ use crate::{
     docker::{Container, Docker},
     journal::{InstanceRow, Journal},
     model::{InstanceId, InstancePhase, NodeId},
+    profile::Catalogue,
     relay::{
         Paths,
         client::{Bind, RelayClient},
@@ -98,6 +99,8 @@ pub fn container_name(id: InstanceId) -> String {
 pub struct Tools {
     /// `[instance]`.
     pub config: Arc<Config>,
+    /// What devices instances can be.
+    pub profiles: Catalogue,
     /// Whose containers they are.
     pub node: NodeId,
     /// Docker.
@@ -117,7 +120,8 @@ impl Tools {
     /// The tools of one node.
     #[must_use]
     pub fn new(
-        (node, config): (NodeId, Config),
+        node: NodeId,
+        (config, profiles): (Config, Catalogue),
         docker: Docker,
         (journal, routes): (Journal, Routes),
         (relay, paths): (RelayClient, Paths),
@@ -127,6 +131,7 @@ impl Tools {
             .max(1);
         Self {
             config: Arc::new(config),
+            profiles,
             node,
             docker,
             journal,

@@ -9,7 +9,10 @@
 //! (only waiting for the browser may be cut short). What a failed start leaves is found by name and
 //! removed by the destroy path.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +22,7 @@ use crate::{
     docker::{Container, DockerError},
     journal::{Binding, InstanceRow},
     netns::{self, Made},
-    profile::{self, Profile},
+    profile::Profile,
     relay::client::RelayError,
 };
 
@@ -40,13 +43,13 @@ pub(super) struct Requested<'a> {
 
 struct Started<'a> {
     asked: Requested<'a>,
-    profile: Profile,
+    profile: Arc<Profile>,
     container: Container,
 }
 
 struct Furnished<'a> {
     asked: Requested<'a>,
-    profile: Profile,
+    profile: Arc<Profile>,
     pidfd: OwnedFd,
     made: Made,
 }
@@ -88,8 +91,14 @@ impl<'a> Requested<'a> {
 
     async fn start(mut self) -> Result<Started<'a>, StartError> {
         self.go_on("making the container")?;
-        let Tools { docker, config, .. } = self.tools;
-        let profile = profile::named(&self.row.profile)
+        let Tools {
+            docker,
+            config,
+            profiles,
+            ..
+        } = self.tools;
+        let profile = profiles
+            .named(&self.row.profile)
             .ok_or_else(|| StartError::UnknownProfile(self.row.profile.clone()))?;
         let image = docker.image(&config.image).await?;
         let image = image.ok_or_else(|| DockerError::ImageMissing {

@@ -37,6 +37,7 @@ use crate::{
     instance::{self, Instance, Instances, NODE_LABEL, Tools, View},
     journal::{self, Journal, Recovered, StateLock},
     model::{EndReason, NodeId, Phase},
+    profile::Catalogue,
     relay::{
         client::{RelayClient, Settings, Welcome},
         launch::{Launch, LaunchError},
@@ -81,6 +82,8 @@ pub struct Parts {
     pub node: Config,
     /// `[instance]`.
     pub instance: instance::Config,
+    /// What devices sessions can be.
+    pub profiles: Catalogue,
     /// `[session]`.
     pub session: session::Config,
     /// `[egress]`.
@@ -128,7 +131,8 @@ pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
     let welcome = link.greet().await?;
     let routes = Routes::new(&parts.routes, journal.clone(), &known.leases);
     let tools = Tools::new(
-        (known.node, parts.instance),
+        known.node,
+        (parts.instance, parts.profiles),
         docker,
         (journal.clone(), routes),
         (relay, parts.launch.paths),
@@ -218,6 +222,12 @@ impl Node {
     #[must_use]
     pub fn idle_default(&self) -> Duration {
         self.inner.session.idle_timeout
+    }
+
+    /// What devices sessions can be.
+    #[must_use]
+    pub fn profiles(&self) -> &Catalogue {
+        &self.inner.instances.tools().profiles
     }
 
     /// The events of this node.

@@ -1,204 +1,304 @@
-//! The profiles that the binary brings, embedded as data and validated when first asked for.
+//! Every profile by its name: those that the binary brings, then the operator's own.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+};
 
-use super::Profile;
+use super::{Config, InvalidProfile, Profile, parse};
+use crate::model::{Class, Classify};
 
-const EMBEDDED: &[&str] = &[include_str!("default.toml")];
+/// What the binary brings, with the file's name for whoever breaks one.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("default", include_str!("devices/default.toml")),
+    ("galaxy-s25", include_str!("devices/galaxy-s25.toml")),
+    (
+        "galaxy-s24-ultra",
+        include_str!("devices/galaxy-s24-ultra.toml"),
+    ),
+    ("pixel-10", include_str!("devices/pixel-10.toml")),
+    ("redmi-13c", include_str!("devices/redmi-13c.toml")),
+    ("oneplus-13", include_str!("devices/oneplus-13.toml")),
+    (
+        "edge-50-fusion",
+        include_str!("devices/edge-50-fusion.toml"),
+    ),
+    ("pixel-tablet", include_str!("devices/pixel-tablet.toml")),
+];
 
-static CATALOGUE: LazyLock<BTreeMap<String, Profile>> = LazyLock::new(|| {
+static BUILT_IN: LazyLock<BTreeMap<String, Known>> = LazyLock::new(|| {
+    let known = |text: &str| Known {
+        profile: Arc::new(parse(text).expect("embedded profiles are checked by a test")),
+        file: None,
+    };
     EMBEDDED
         .iter()
-        .map(|text| parse(text).expect("embedded profiles are checked by a test"))
-        .map(|profile| (profile.name.clone(), profile))
+        .map(|(name, text)| ((*name).to_owned(), known(text)))
         .collect()
 });
 
-/// A profile that no device could have.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidProfile {
-    /// The text is not a profile.
-    #[error("not a profile: {0}")]
-    Malformed(String),
-    /// One value contradicts another, or sense.
-    #[error("`{field}` must be {allowed}")]
-    Value {
-        /// The field, dotted.
-        field: &'static str,
-        /// What would have been accepted.
-        allowed: &'static str,
+/// Why the profiles cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidCatalogue {
+    /// The directory, or a file in it.
+    #[error("`profile.dir`: {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that is no profile.
+    #[error("`profile.dir`: {}: {source}", path.display())]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: InvalidProfile,
+    },
+    /// A name that is taken.
+    #[error(
+        "`profile.dir`: {}: the name `{name}` is taken by {taken_by}; give it another `name`",
+        path.display()
+    )]
+    Taken {
+        /// Which.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// By what.
+        taken_by: String,
     },
 }
 
-/// The profile of this name.
-#[must_use]
-pub fn named(name: &str) -> Option<Profile> {
-    CATALOGUE.get(name).cloned()
+impl Classify for InvalidCatalogue {
+    fn class(&self) -> Class {
+        Class::Invalid
+    }
 }
 
-/// The names that [`named`] knows, sorted.
-#[must_use]
-pub fn names() -> Vec<String> {
-    CATALOGUE.keys().cloned().collect()
+/// A profile and where it is from.
+#[derive(Debug, Clone)]
+struct Known {
+    profile: Arc<Profile>,
+    /// `None` for what the binary brings.
+    file: Option<PathBuf>,
 }
 
-/// Reads one profile and checks that a device could have it.
-///
-/// # Errors
-/// [`InvalidProfile`], naming the field.
-pub fn parse(text: &str) -> Result<Profile, InvalidProfile> {
-    let profile: Profile =
-        toml::from_str(text).map_err(|error| InvalidProfile::Malformed(error.to_string()))?;
-    validate(&profile)?;
-    Ok(profile)
+/// The profiles that may be ordered. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    known: Arc<BTreeMap<String, Known>>,
 }
 
-/// A check: whether it holds, the field, what would have been accepted.
-type Check = (bool, &'static str, &'static str);
+impl Catalogue {
+    /// What the binary brings.
+    #[must_use]
+    pub fn built_in() -> Self {
+        Self {
+            known: Arc::new(BUILT_IN.clone()),
+        }
+    }
 
-fn validate(profile: &Profile) -> Result<(), InvalidProfile> {
-    words(profile)
-        .into_iter()
-        .chain(numbers(profile))
-        .find(|(holds, ..)| !holds)
-        .map_or(Ok(()), |(_, field, allowed)| {
-            Err(InvalidProfile::Value { field, allowed })
+    /// The same, and the files of the configured directory.
+    ///
+    /// # Errors
+    /// [`InvalidCatalogue`] for the first file, by name, that cannot be used.
+    pub fn load(config: &Config) -> Result<Self, InvalidCatalogue> {
+        let mut known = BUILT_IN.clone();
+        if !config.dir.as_os_str().is_empty() {
+            for path in files(&config.dir)? {
+                add(&mut known, path)?;
+            }
+        }
+        Ok(Self {
+            known: Arc::new(known),
         })
+    }
+
+    /// The profile of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Arc<Profile>> {
+        self.known.get(name).map(|known| Arc::clone(&known.profile))
+    }
+
+    /// The profile of whoever names none.
+    ///
+    /// # Panics
+    /// Never: it is built in, and no file may take its name.
+    #[must_use]
+    pub fn default_profile(&self) -> Arc<Profile> {
+        self.named(super::DEFAULT).expect("it is built in")
+    }
+
+    /// The names that [`Catalogue::named`] knows, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.known.keys().cloned().collect()
+    }
+
+    /// Every profile with the file that it is from, if it is from one; sorted by name.
+    pub fn all(&self) -> impl Iterator<Item = (&Profile, Option<&Path>)> {
+        self.known
+            .values()
+            .map(|known| (&*known.profile, known.file.as_deref()))
+    }
 }
 
-fn words(profile: &Profile) -> [Check; 4] {
-    let identity = &profile.identity;
-    // `Sec-CH-UA-Model` and the like are header values: plain ASCII, no quotes.
-    let header = |text: &String| {
-        let plain = |c| (' '..='~').contains(&c) && c != '"' && c != '\\';
-        !text.is_empty() && text.chars().all(plain)
+fn files(dir: &Path) -> Result<Vec<PathBuf>, InvalidCatalogue> {
+    let unreadable = |source| InvalidCatalogue::Unreadable {
+        path: dir.to_owned(),
+        source,
     };
-    let word = |text: &String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-        !text.is_empty() && text.chars().all(plain)
-    };
-    let said = [
-        &identity.android_version,
-        &identity.ua_model,
-        &identity.platform_version,
-        &identity.model,
-        &identity.navigator_platform,
-    ];
-    [
-        (word(&profile.name), "name", "letters, digits, `-` and `_`"),
-        (
-            said.into_iter().all(header),
-            "identity",
-            "printable ASCII without quotes",
-        ),
-        (
-            !identity.form_factors.is_empty() && identity.form_factors.iter().all(header),
-            "identity.form_factors",
-            "one or more, printable ASCII without quotes",
-        ),
-        (
-            !profile.languages.is_empty() && profile.languages.iter().all(word),
-            "languages",
-            "one or more language tags",
-        ),
-    ]
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            files.push(path);
+        }
+    }
+    // The same complaint at every start.
+    files.sort();
+    Ok(files)
 }
 
-fn numbers(profile: &Profile) -> [Check; 6] {
-    let screen = &profile.screen;
-    let side = 100..=4_000;
-    let whole = |css: u32| (f64::from(css) * screen.device_pixel_ratio).fract() == 0.0;
-    [
-        (
-            side.contains(&screen.width) && side.contains(&screen.height),
-            "screen",
-            "between 100 and 4000 CSS pixels a side",
-        ),
-        (
-            (1.0..=5.0).contains(&screen.device_pixel_ratio),
-            "screen.device_pixel_ratio",
-            "between 1 and 5",
-        ),
-        // With a fraction, the page and an out-of-process frame round differently.
-        (
-            whole(screen.width) && whole(screen.height),
-            "screen.device_pixel_ratio",
-            "such that the screen is whole physical pixels",
-        ),
-        (
-            (1..=screen.height).contains(&screen.viewport_height),
-            "screen.viewport_height",
-            "at most the screen's height",
-        ),
-        (
-            (1..=16).contains(&profile.input.touch_points),
-            "input.touch_points",
-            "between 1 and 16",
-        ),
-        (
-            (1..=64).contains(&profile.hardware.concurrency),
-            "hardware.concurrency",
-            "between 1 and 64",
-        ),
-    ]
+fn add(known: &mut BTreeMap<String, Known>, path: PathBuf) -> Result<(), InvalidCatalogue> {
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(source) => return Err(InvalidCatalogue::Unreadable { path, source }),
+    };
+    let profile = match parse(&text) {
+        Ok(profile) => profile,
+        Err(source) => return Err(InvalidCatalogue::Invalid { path, source }),
+    };
+    if let Some(other) = known.get(&profile.name) {
+        return Err(InvalidCatalogue::Taken {
+            path,
+            name: profile.name,
+            taken_by: match &other.file {
+                Some(file) => file.display().to_string(),
+                None => "a profile that the binary brings".to_owned(),
+            },
+        });
+    }
+    let name = profile.name.clone();
+    let profile = Arc::new(profile);
+    let file = Some(path);
+    known.insert(name, Known { profile, file });
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_embedded_profile_is_valid_and_named_once() {
-        assert_eq!(names().len(), EMBEDDED.len());
-        for text in EMBEDDED {
-            let profile = parse(text).unwrap();
-            assert_eq!(named(&profile.name), Some(profile));
+    fn written(files: &[(&str, &str)]) -> (tempfile::TempDir, Config) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
         }
+        let config = Config {
+            dir: dir.path().to_owned(),
+        };
+        (dir, config)
     }
 
     #[test]
-    fn the_default_is_a_phone() {
-        let profile = named("default").unwrap();
+    fn every_embedded_profile_is_valid_and_named_after_its_file() {
+        for (name, text) in EMBEDDED {
+            let profile = parse(text).unwrap_or_else(|error| panic!("{name}.toml: {error}"));
+            assert_eq!(profile.name, *name);
+        }
+        let files = fs::read_dir("src/profile/devices").unwrap().count();
+        assert_eq!(Catalogue::built_in().names().len(), files);
+    }
+
+    #[test]
+    fn makers_and_sizes_differ_and_one_is_a_tablet() {
+        let all = Catalogue::built_in();
+        let sizes: std::collections::BTreeSet<_> = all
+            .all()
+            .map(|(p, _)| (p.screen.width, p.screen.height))
+            .collect();
+        assert!(sizes.len() >= 6, "{sizes:?}");
+        assert_eq!(all.all().filter(|(p, _)| !p.is_mobile()).count(), 1);
+    }
+
+    #[test]
+    fn the_default_is_a_phone_and_the_tablet_none() {
+        let profile = Catalogue::built_in().default_profile();
         assert_eq!(
             profile.user_agent(156),
             "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
              Chrome/156.0.0.0 Mobile Safari/537.36"
         );
         assert_eq!(profile.device(156), "Android 10 - Chrome 156 (Mobile)");
-        assert_eq!(named("no-such-profile"), None);
+        let tablet = Catalogue::built_in().named("pixel-tablet").unwrap();
+        assert!(
+            tablet
+                .user_agent(156)
+                .ends_with("Chrome/156.0.0.0 Safari/537.36")
+        );
+        assert_eq!(tablet.device(156), "Android 10 - Chrome 156 (Tablet)");
+        let mut full = Profile::clone(&profile);
+        full.identity.user_agent = super::super::UserAgentForm::Full;
+        assert!(
+            full.user_agent(156)
+                .contains("(Linux; Android 14; SM-S911B)")
+        );
     }
 
     #[test]
-    fn impossible_devices_are_refused_by_field() {
-        let text = include_str!("default.toml");
-        let refused = |from: &str, to: &str| match parse(&text.replace(from, to)) {
-            Err(InvalidProfile::Value { field, .. }) => field,
-            other => panic!("{from} -> {to}: {other:?}"),
+    fn a_directory_adds_to_what_is_built_in() {
+        let mine = EMBEDDED[0]
+            .1
+            .replace("name = \"default\"", "name = \"mine\"");
+        let (_dir, config) = written(&[("mine.toml", &mine), ("README.md", "not mine")]);
+        let all = Catalogue::load(&config).unwrap();
+        assert_eq!(all.names().len(), EMBEDDED.len() + 1);
+        let (_, file) = all.all().find(|(p, _)| p.name == "mine").unwrap();
+        assert!(file.unwrap().ends_with("mine.toml"));
+        assert_eq!(
+            Catalogue::load(&Config::default()).unwrap().names().len(),
+            EMBEDDED.len()
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_by_file() {
+        let said = |files: &[(&str, &str)]| {
+            let (_dir, config) = written(files);
+            Catalogue::load(&config).unwrap_err().to_string()
         };
-        assert_eq!(
-            refused("viewport_height = 693", "viewport_height = 781"),
-            "screen.viewport_height"
+        let text = EMBEDDED[0].1;
+        let taken = said(&[("a.toml", text)]);
+        assert!(
+            taken.contains("a.toml: the name `default` is taken by a profile that"),
+            "{taken}"
         );
-        assert_eq!(
-            refused("ratio = 3.0", "ratio = 2.626"),
-            "screen.device_pixel_ratio"
+        let mine = text.replace("name = \"default\"", "name = \"mine\"");
+        let taken = said(&[("a.toml", &mine), ("b.toml", &mine)]);
+        assert!(
+            taken.contains("b.toml: the name `mine`") && taken.contains("/a.toml;"),
+            "{taken}"
         );
-        assert_eq!(refused("\"SM-S911B\"", "'a\"b'"), "identity");
-        assert_eq!(
-            refused("touch_points = 5", "touch_points = 0"),
-            "input.touch_points"
+        let wrong = said(&[(
+            "a.toml",
+            &mine.replace("touch_points = 5", "touch_points = 50"),
+        )]);
+        assert!(
+            wrong.ends_with("a.toml: `input.touch_points` is 50, but must be between 1 and 16"),
+            "{wrong}"
         );
-        assert_eq!(refused("[\"en-US\", \"en\"]", "[]"), "languages");
-        assert!(matches!(
-            parse(&text.replace("[input]", "[imput]")),
-            Err(InvalidProfile::Malformed(_))
-        ));
-    }
-
-    #[test]
-    fn profiles_survive_their_json() {
-        let profile = named("default").unwrap();
-        let json = serde_json::to_string(&profile).unwrap();
-        assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
+        let nowhere = Config {
+            dir: PathBuf::from("/nowhere/at/all"),
+        };
+        let gone = Catalogue::load(&nowhere).unwrap_err().to_string();
+        assert!(gone.contains("/nowhere/at/all cannot be read"), "{gone}");
     }
 }

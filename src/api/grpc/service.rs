@@ -49,7 +49,8 @@ impl NodeService for Service {
     ) -> Answer<pb::ProvisionResponse> {
         let order = request.into_inner();
         let id = validate::session_id(&order.session_id)?;
-        let spec = validate::spec(order.spec, self.node.idle_default())?;
+        let profiles = self.node.profiles();
+        let spec = validate::spec(order.spec, profiles, self.node.idle_default())?;
         let mut session = self.node.provision(id, spec).await?;
         if order.wait {
             // A driver that is gone has published its last word before.

@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::{
     model::{EndReason, SessionId, SessionSpec, Substrate},
-    profile,
+    profile::{self, Catalogue},
     wire::node as pb,
 };
 
@@ -32,6 +32,7 @@ pub(super) fn session_id(text: &str) -> Result<SessionId, Status> {
 /// An order; `idle_default` stands in where it does not say how long a session may be idle.
 pub(super) fn spec(
     spec: Option<pb::SessionSpec>,
+    profiles: &Catalogue,
     idle_default: Duration,
 ) -> Result<SessionSpec, Status> {
     let spec = spec.ok_or_else(|| invalid("spec", "given"))?;
@@ -40,12 +41,12 @@ pub(super) fn spec(
         Err(_unknown) => return Err(invalid("spec.substrate", "SUBSTRATE_CHROMIUM")),
     };
     let profile = if spec.profile.is_empty() {
-        "default".to_owned()
+        profile::DEFAULT.to_owned()
     } else {
         spec.profile
     };
-    if profile::named(&profile).is_none() {
-        let names = profile::names().join(", ");
+    if profiles.named(&profile).is_none() {
+        let names = profiles.names().join(", ");
         return Err(invalid(
             "spec.profile",
             format_args!("one of: {names}; not `{profile}`"),
@@ -119,15 +120,20 @@ mod tests {
     }
 
     fn refusal(order: pb::SessionSpec) -> String {
-        spec(Some(order), Duration::from_secs(300))
-            .unwrap_err()
-            .message()
-            .to_owned()
+        spec(
+            Some(order),
+            &Catalogue::built_in(),
+            Duration::from_secs(300),
+        )
+        .unwrap_err()
+        .message()
+        .to_owned()
     }
 
     #[test]
     fn an_order_needs_no_more_than_a_ttl() {
-        let spec = spec(Some(order()), Duration::from_secs(300)).unwrap();
+        let profiles = Catalogue::built_in();
+        let spec = spec(Some(order()), &profiles, Duration::from_secs(300)).unwrap();
         assert_eq!(spec.profile, "default");
         assert_eq!(spec.ttl, Duration::from_secs(60));
         assert_eq!(spec.idle_timeout, Duration::from_secs(300));

@@ -23,7 +23,7 @@ use serde::Deserialize;
 pub use catalogue::DOCUMENTED;
 pub use layers::{Flag, Sources};
 
-use crate::{api, control, instance, node, relay, routes, session};
+use crate::{api, control, instance, node, profile, relay, routes, session};
 
 use super::telemetry;
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub runtime_dir: PathBuf,
     /// The host.
     pub node: node::Config,
+    /// Device profiles.
+    pub profile: profile::Config,
     /// Containers.
     pub instance: instance::Config,
     /// Sessions.
@@ -59,6 +61,7 @@ impl Default for Config {
             state_dir: PathBuf::from("/var/lib/chaser"),
             runtime_dir: PathBuf::from("/run/chaser"),
             node: node::Config::default(),
+            profile: profile::Config::default(),
             instance: instance::Config::default(),
             session: session::Config::default(),
             egress: routes::Config::default(),

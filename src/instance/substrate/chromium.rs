@@ -11,7 +11,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use crate::{docker::ContainerSpec, instance::Config, netns, profile::Profile};
+use crate::{
+    docker::ContainerSpec,
+    instance::Config,
+    netns,
+    profile::{Hover, Network, Pointer, Profile},
+};
 
 /// Where DevTools listens, inside the container's own namespace.
 pub const DEVTOOLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9222);
@@ -21,6 +26,8 @@ pub const VERSION_LABEL: &str = "chaser.chromium.version";
 pub const RECIPE_LABEL: &str = "chaser.recipe";
 /// The image's label that says whether `navigator.platform` is patched: `1` or `0`.
 pub const PATCH_LABEL: &str = "chaser.platform-patch";
+/// The image's label that says whether the shim for memory, cores and Wi-Fi is in it: `1` or `0`.
+pub const SHIM_LABEL: &str = "chaser.phone-shim";
 
 /// Docker's default rules without what Chromium does not need, and with the namespaces that its
 /// sandbox does need.
@@ -82,7 +89,7 @@ pub fn container(image: &str, profile: &Profile, config: &Config) -> ContainerSp
     ContainerSpec {
         image: image.to_owned(),
         command: flags(profile, config),
-        env: vec![format!("HOME={SCRATCH}")],
+        env: environment(profile),
         user: "1000:1000".to_owned(),
         labels: BTreeMap::new(),
         read_only: true,
@@ -103,6 +110,27 @@ pub fn container(image: &str, profile: &Profile, config: &Config) -> ContainerSp
         log_max_bytes: LOG_BYTES,
         stop_signal: None,
     }
+}
+
+/// What is the process's own from its start, so that no worker can be too early for it. The image's
+/// shim (`images/chromium/phone.c`) reads what begins with `PHONE_`.
+fn environment(profile: &Profile) -> Vec<String> {
+    let Profile {
+        languages,
+        hardware,
+        ..
+    } = profile;
+    let language = languages.first().map_or("", String::as_str);
+    let Network::Wifi = profile.network;
+    vec![
+        format!("HOME={SCRATCH}"),
+        format!("TZ={}", profile.time_zone),
+        // On Linux Chromium takes its language from here; `--lang` is for other systems.
+        format!("LANGUAGE={}", language.replace('-', "_")),
+        format!("PHONE_CORES={}", hardware.concurrency),
+        format!("PHONE_MEMORY_GIB={}", hardware.memory_gib),
+        "PHONE_WIFI=1".to_owned(),
+    ]
 }
 
 /// The flag that makes the native User-Agent the profile's: for requests of the browser itself,
@@ -134,16 +162,19 @@ fn flags(profile: &Profile, config: &Config) -> Vec<String> {
         screen_info(profile),
         "--start-maximized".to_owned(),
         "--hide-scrollbars".to_owned(),
-        "--use-mobile-user-agent".to_owned(),
-        "--lang=en-US".to_owned(),
+        // `ontouchstart` and its like, which Chrome on Linux has only beside a touch screen.
+        "--touch-events=enabled".to_owned(),
         format!("--accept-lang={languages}"),
-        // Without it, going back or forward times out while the supervisor is attached.
+        // Playwright and Patchright wait in vain for a page that comes back from there, on any Chrome.
         "--disable-back-forward-cache".to_owned(),
         blink_settings(profile),
         format!("--enable-blink-features={PHONE_FEATURES}"),
         format!("--disable-blink-features={DESKTOP_FEATURES}"),
         format!("--disable-features={}", DISABLED_FEATURES.join(",")),
     ];
+    if profile.is_mobile() {
+        flags.push("--use-mobile-user-agent".to_owned());
+    }
     flags.extend(QUIET.iter().copied().map(str::to_owned));
     flags.push("about:blank".to_owned());
     flags
@@ -152,21 +183,27 @@ fn flags(profile: &Profile, config: &Config) -> Vec<String> {
 /// The screen in physical pixels.
 fn screen_info(profile: &Profile) -> String {
     let screen = &profile.screen;
-    let physical = |css: u32| f64::from(css) * screen.device_pixel_ratio;
     format!(
-        "--screen-info={{{:.0}x{:.0} devicePixelRatio={}}}",
-        physical(screen.width),
-        physical(screen.height),
-        screen.device_pixel_ratio
+        "--screen-info={{{}x{} devicePixelRatio={}}}",
+        screen.physical_width, screen.physical_height, screen.device_pixel_ratio
     )
 }
 
 /// What the engine would decide from a phone's hardware. `viewportStyle` needs
 /// `shrinksViewportContentToFit` beside it, or pages are laid out 2000 pixels wide.
 fn blink_settings(profile: &Profile) -> String {
+    // Bits of the engine's own enumerations.
+    let hover = match profile.input.hover {
+        Hover::None => 1,
+        Hover::Hover => 2,
+    };
+    let pointer = match profile.input.pointer {
+        Pointer::Coarse => 2,
+        Pointer::Fine => 4,
+    };
     format!(
-        "--blink-settings=primaryHoverType=1,availableHoverTypes=1,primaryPointerType=2,\
-         availablePointerTypes=2,maxTouchPoints={},pluginsEnabled=false,hideScrollbars=true,\
+        "--blink-settings=primaryHoverType={hover},availableHoverTypes={hover},\
+         primaryPointerType={pointer},availablePointerTypes={pointer},maxTouchPoints={},pluginsEnabled=false,hideScrollbars=true,\
          viewportEnabled=true,viewportMetaEnabled=true,textAutosizingEnabled=true,\
          shrinksViewportContentToFit=true,mainFrameResizesAreOrientationChanges=true,\
          viewportStyle=2",

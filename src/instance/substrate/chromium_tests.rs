@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::profile;
+use crate::profile::Catalogue;
 
 fn spec() -> ContainerSpec {
     container(
         "chaser/chromium:latest",
-        &profile::named("default").unwrap(),
+        &Catalogue::built_in().default_profile(),
         &Config::default(),
     )
 }
@@ -48,7 +48,10 @@ fn the_sandbox_stays_on() {
 #[test]
 fn every_switch_is_given_once() {
     let mut flags = spec().command;
-    flags.push(user_agent_flag(&profile::named("default").unwrap(), 156));
+    flags.push(user_agent_flag(
+        &Catalogue::built_in().default_profile(),
+        156,
+    ));
     let switches: BTreeSet<_> = flags.iter().map(|f| switch(f)).collect();
     assert_eq!(switches.len(), flags.len());
     let features = flags
@@ -73,27 +76,44 @@ fn everything_goes_through_the_proxy() {
 
 #[test]
 fn the_profile_reaches_the_flags() {
-    let mut phone = profile::named("default").unwrap();
-    phone.screen.width = 412;
-    phone.screen.height = 915;
+    let mut phone = Profile::clone(&Catalogue::built_in().default_profile());
+    phone.screen.physical_width = 824;
+    phone.screen.physical_height = 1830;
     phone.screen.device_pixel_ratio = 2.0;
     phone.input.touch_points = 7;
     phone.languages = vec!["de-DE".to_owned(), "de".to_owned()];
-    let flags = container("i", &phone, &Config::default())
-        .command
-        .join("\n");
+    phone.time_zone = "Europe/Berlin".to_owned();
+    phone.hardware.concurrency = 6;
+    phone.hardware.memory_gib = 4;
+    phone.input.hover = Hover::Hover;
+    phone.input.pointer = Pointer::Fine;
+    let spec = container("i", &phone, &Config::default());
+    assert_eq!(
+        spec.env,
+        [
+            "HOME=/tmp",
+            "TZ=Europe/Berlin",
+            "LANGUAGE=de_DE",
+            "PHONE_CORES=6",
+            "PHONE_MEMORY_GIB=4",
+            "PHONE_WIFI=1"
+        ]
+    );
+    let flags = spec.command.join("\n");
     for part in [
         "--screen-info={824x1830 devicePixelRatio=2}",
         "maxTouchPoints=7,",
+        "primaryHoverType=2,availableHoverTypes=2,",
+        "primaryPointerType=4,availablePointerTypes=4,",
         "--accept-lang=de-DE,de",
     ] {
         assert!(flags.contains(part), "{part} in {flags}");
     }
-    assert!(
-        spec()
-            .command
-            .contains(&"--screen-info={1080x2340 devicePixelRatio=3}".to_owned())
-    );
+    let said = "--use-mobile-user-agent".to_owned();
+    assert!(spec.command.contains(&said));
+    let tablet = Catalogue::built_in().named("pixel-tablet").unwrap();
+    let spec = container("i", &tablet, &Config::default());
+    assert!(!spec.command.contains(&said));
 }
 
 #[test]

@@ -7,12 +7,16 @@
 //! The identity of a worker is known to the browser process before the worker starts. Its hardware is
 //! told to the worker itself, and on a busy machine Chrome lets a few start before they have heard
 //! it, even though they are reported as paused and whether or not the answer is waited for before
-//! they are let go: only a native value would be certain.
+//! they are let go. The image's shim makes the value native; the override stands in for an image that
+//! was built without it.
 
 use serde_json::json;
 
 use super::brands::Version;
-use crate::{cdp::Command, profile::Profile};
+use crate::{
+    cdp::Command,
+    profile::{Orientation, Profile},
+};
 
 /// What a target is, as far as overrides care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +84,7 @@ fn identity(profile: &Profile, version: &Version) -> Command {
                 "bitness": "",
                 "wow64": false,
                 "model": identity.model,
-                "mobile": true,
+                "mobile": profile.is_mobile(),
                 "formFactors": identity.form_factors,
             },
         }),
@@ -89,6 +93,10 @@ fn identity(profile: &Profile, version: &Version) -> Command {
 
 fn screen(profile: &Profile) -> Command {
     let screen = &profile.screen;
+    let orientation = match screen.orientation {
+        Orientation::Portrait => "portraitPrimary",
+        Orientation::Landscape => "landscapePrimary",
+    };
     Command {
         method: "Emulation.setDeviceMetricsOverride",
         params: json!({
@@ -98,7 +106,7 @@ fn screen(profile: &Profile) -> Command {
             "mobile": true,
             "screenWidth": screen.width,
             "screenHeight": screen.height,
-            "screenOrientation": { "type": "portraitPrimary", "angle": 0 },
+            "screenOrientation": { "type": orientation, "angle": 0 },
         }),
     }
 }

@@ -2,32 +2,13 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
 use crate::{
-    profile::{Hardware, Identity, Input, Screen},
+    profile::Catalogue,
     relay::fake_devtools::{FakeBrowser, attached},
 };
 
 /// A phone for tests.
 pub(in crate::relay) fn phone() -> Profile {
-    Profile {
-        name: "default".to_owned(),
-        identity: Identity {
-            android_version: "10".to_owned(),
-            ua_model: "K".to_owned(),
-            platform_version: "14.0.0".to_owned(),
-            model: "SM-G991B".to_owned(),
-            navigator_platform: "Linux armv81".to_owned(),
-            form_factors: vec!["Mobile".to_owned()],
-        },
-        screen: Screen {
-            width: 360,
-            height: 780,
-            viewport_height: 693,
-            device_pixel_ratio: 3.0,
-        },
-        input: Input { touch_points: 5 },
-        hardware: Hardware { concurrency: 8 },
-        languages: vec!["en-US".to_owned(), "en".to_owned()],
-    }
+    Profile::clone(&Catalogue::built_in().default_profile())
 }
 
 async fn supervised() -> (FakeBrowser, Supervisor, Tasks) {
