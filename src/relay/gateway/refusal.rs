@@ -16,8 +16,8 @@ use crate::model::EndReason;
 pub(super) enum Refusal {
     #[error("there is nothing here")]
     NotFound,
-    #[error("only GET is served here")]
-    Method,
+    #[error("only {0} is served here")]
+    Method(&'static str),
     #[error("{0}")]
     Invalid(&'static str),
     #[error("this is a WebSocket: connect with a CDP client")]
@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     ForeignOrigin,
     #[error("no such session")]
     SessionNotFound,
+    #[error("the session has no such target")]
+    TargetNotFound,
     #[error("this session wants its token: ?token=…")]
     Unauthorised,
     #[error("the session is over: {0}")]
@@ -45,8 +47,8 @@ pub(super) enum Refusal {
 impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::SessionNotFound => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound | Self::SessionNotFound | Self::TargetNotFound => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
@@ -63,11 +65,12 @@ impl Refusal {
     const fn code(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
-            Self::Method => "method_not_allowed",
+            Self::Method(_) => "method_not_allowed",
             Self::Invalid(_) => "invalid_request",
             Self::UpgradeRequired => "upgrade_required",
             Self::ForeignOrigin => "origin_refused",
             Self::SessionNotFound => "session_not_found",
+            Self::TargetNotFound => "target_not_found",
             Self::Unauthorised => "unauthorized",
             Self::Ended(_) => "session_ended",
             Self::Failed => "session_failed",
@@ -80,7 +83,7 @@ impl Refusal {
 
     const fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::Method => Some((header::ALLOW, HeaderValue::from_static("GET"))),
+            Self::Method(method) => Some((header::ALLOW, HeaderValue::from_static(method))),
             Self::UpgradeRequired => Some((
                 header::SEC_WEBSOCKET_VERSION,
                 HeaderValue::from_static("13"),
@@ -95,6 +98,7 @@ impl Refusal {
             | Self::Invalid(_)
             | Self::ForeignOrigin
             | Self::SessionNotFound
+            | Self::TargetNotFound
             | Self::Ended(_)
             | Self::Failed
             | Self::HeldTooLong
