@@ -30,6 +30,7 @@ function playwright(chromium) {
       await popup.waitForLoadState();
       return popup;
     },
+    setViewport: (page, size) => page.setViewportSize(size),
     navigation: { waitUntil: 'load', timeout: 20_000 },
     // Over CDP both words mean: this connection ends, the browser goes on.
     disconnect: (browser) => browser.close(),
@@ -49,6 +50,7 @@ function puppeteer(library) {
       await page.evaluate(script);
       return opened;
     },
+    setViewport: (page, size) => page.setViewport(size),
     navigation: { waitUntil: 'load', timeout: 20_000 },
     disconnect: (browser) => browser.disconnect(),
   };
@@ -113,6 +115,9 @@ const COMMANDS = {
   screenshot: async () => Buffer.from(await page.screenshot()).toString('base64'),
   new_page: async () => void (page = await library.newPage(browser)),
   new_context: async ({ options }) => void (page = await library.newContext(browser, options)),
+  set_viewport: ({ size }) => library.setViewport(page, size),
+  set_user_agent: ({ agent }) => page.setUserAgent(agent),
+  emulate: ({ device }) => page.emulate(device),
   popup: async ({ script }) => (await library.popup(page, script)).url(),
   // Kept open on purpose: many overrides last as long as the session that made them.
   raw_page: async ({ method, params }) => (await library.rawPage(page)).send(method, params),
