@@ -62,7 +62,7 @@ let page;
 let loop;
 
 /** Navigates round and round; every arrival counts, every failure is kept. */
-function navigateForEver(urls) {
+function navigateForEver(urls, bearable = 20) {
   const state = { stop: false, arrived: 0, failures: [] };
   state.done = (async () => {
     while (!state.stop) {
@@ -74,7 +74,7 @@ function navigateForEver(urls) {
         state.arrived += 1;
       } catch (error) {
         state.failures.push(String(error));
-        if (state.failures.length >= 20) state.stop = true;
+        if (state.failures.length >= bearable) state.stop = true;
       }
     }
   })();
@@ -121,7 +121,7 @@ const COMMANDS = {
   popup: async ({ script }) => (await library.popup(page, script)).url(),
   // Kept open on purpose: many overrides last as long as the session that made them.
   raw_page: async ({ method, params }) => (await library.rawPage(page)).send(method, params),
-  loop: ({ urls }) => void (loop = navigateForEver(urls)),
+  loop: ({ urls, bearable }) => void (loop = navigateForEver(urls, bearable)),
   loop_count: () => ({ arrived: loop.arrived, failures: loop.failures }),
   loop_stop: async () => {
     loop.stop = true;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Cdp, Chaser, Client, Library, eventually, lab, seconds};
 
-const SEEN: &str = "({ width: innerWidth, screen: screen.width, scale: Math.round(devicePixelRatio * 1e4) / 1e4,
+const SEEN: &str =
+    "({ width: innerWidth, screen: screen.width, scale: Math.round(devicePixelRatio * 1e4) / 1e4,
     touch: navigator.maxTouchPoints, agent: navigator.userAgent, language: navigator.language,
     zone: Intl.DateTimeFormat().resolvedOptions().timeZone })";
 

@@ -17,7 +17,7 @@ struct Cut<'a> {
 }
 
 impl<'a> Cut<'a> {
-    async fn start(chaser: &'a Chaser, origin: &Origin) -> Self {
+    async fn start(chaser: &'a Chaser, origin: &Origin, bearable: u32) -> Self {
         let session = chaser.api.ready_session().await;
         let supervisors = ToDevTools::of(chaser.relay_pid());
         assert_eq!(supervisors.len(), 2, "ready means that both hold");
@@ -33,7 +33,9 @@ impl<'a> Cut<'a> {
             .filter(|local| !supervisors.contains(local))
             .collect();
         let urls = [origin.https("/one"), origin.http("/two")];
-        client.must("loop", json!({ "urls": urls })).await;
+        client
+            .must("loop", json!({ "urls": urls, "bearable": bearable }))
+            .await;
         Self {
             chaser,
             session,
@@ -116,7 +118,7 @@ fn desktop_requests(origin: &Origin, peer: std::net::IpAddr) -> usize {
 async fn one_lost_connection_is_never_noticed() {
     let (lab, origin) = lab();
     let chaser = Chaser::start(&lab).await;
-    let mut cut = Cut::start(&chaser, &origin).await;
+    let mut cut = Cut::start(&chaser, &origin, 1).await;
     let mut newest: Option<SocketAddr> = None;
     for _ in 0..100 {
         // The one that is there for longer: so each of them has been opened anew.
@@ -143,7 +145,7 @@ async fn one_lost_connection_is_never_noticed() {
 async fn with_both_lost_no_desktop_gets_out() {
     let (lab, origin) = lab();
     let chaser = Chaser::start(&lab).await;
-    let mut cut = Cut::start(&chaser, &origin).await;
+    let mut cut = Cut::start(&chaser, &origin, 100_000).await;
     for _ in 0..15 {
         for one in cut.pair().await {
             one.cut();
