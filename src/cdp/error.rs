@@ -65,6 +65,9 @@ pub enum CdpError {
     /// The peer did not agree to speak WebSocket, or HTTP.
     #[error("DevTools answered the opening request with {0}")]
     Handshake(String),
+    /// There is nothing at this path.
+    #[error("DevTools has no such target")]
+    NotFound,
     /// The peer's frames cannot be read.
     #[error("DevTools sent an unreadable message: {0}")]
     Unreadable(#[from] Violation),

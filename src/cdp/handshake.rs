@@ -85,6 +85,8 @@ fn agreed(answer: &[u8], key: &str) -> Result<Option<usize>, CdpError> {
     };
     match response.code {
         Some(101) => {}
+        // Chrome says 500 "No such target id".
+        Some(404 | 500) => return Err(CdpError::NotFound),
         other => return refused(format!("status {}", other.unwrap_or(0))),
     }
     if find("sec-websocket-accept") != Some(&accept_key(key)) {

@@ -1,10 +1,10 @@
-//! The one HTTP request of the protocol: DevTools' description of itself.
+//! The HTTP side of the protocol: DevTools' description of itself, its targets, and a few orders.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value};
 use tokio::{
@@ -15,22 +15,42 @@ use tokio::{
 use super::CdpError;
 
 const DEADLINE: Duration = Duration::from_secs(5);
-const MAX_BODY: usize = 1 << 20;
+/// The description of the whole protocol has well over a million bytes.
+const MAX_BODY: usize = 8 << 20;
 
 /// `GET path` over a fresh connection to DevTools; the answer must be a JSON object.
 ///
 /// # Errors
 /// [`CdpError`] for anything but such an answer within five seconds.
-pub async fn get_json<S>(stream: S, path: &'static str) -> Result<Map<String, Value>, CdpError>
+pub async fn get_json<S>(stream: S, path: &str) -> Result<Map<String, Value>, CdpError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    timeout(DEADLINE, fetch(stream, path))
-        .await
-        .map_err(|_elapsed| CdpError::TimedOut(path))?
+    let (status, body) = request(stream, Method::GET, path).await?;
+    if status != StatusCode::OK {
+        return Err(CdpError::Handshake(format!("status {status}")));
+    }
+    Ok(serde_json::from_slice(&body)?)
 }
 
-async fn fetch<S>(stream: S, path: &str) -> Result<Map<String, Value>, CdpError>
+/// One request over a fresh connection to DevTools: the answer's status and body.
+///
+/// # Errors
+/// [`CdpError`] for anything but a whole answer within five seconds.
+pub async fn request<S>(
+    stream: S,
+    method: Method,
+    path: &str,
+) -> Result<(StatusCode, Bytes), CdpError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    timeout(DEADLINE, exchange(stream, method, path))
+        .await
+        .map_err(|_elapsed| CdpError::TimedOut("a request"))?
+}
+
+async fn exchange<S>(stream: S, method: Method, path: &str) -> Result<(StatusCode, Bytes), CdpError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -38,7 +58,9 @@ where
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| broken(&error))?;
-    let request = Request::get(path)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(header::HOST, "localhost")
         .body(Empty::<Bytes>::new())
         .map_err(|error| broken(&error))?;
@@ -51,11 +73,8 @@ where
     };
     let (answer, _connection) = futures::join!(exchange, connection);
     let (status, body) = answer.map_err(|error| broken(&error))?;
-    if status != StatusCode::OK {
-        return Err(CdpError::Handshake(format!("status {status}")));
-    }
     let body = body.map_err(|error| CdpError::Handshake(error.to_string()))?;
-    Ok(serde_json::from_slice(&body.to_bytes())?)
+    Ok((status, body.to_bytes()))
 }
 
 #[cfg(test)]

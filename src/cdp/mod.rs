@@ -1,5 +1,5 @@
 //! The Chrome DevTools Protocol on the wire: WebSocket frames for both sides of a connection, a
-//! client connection with calls and events, and the one HTTP request that finds its address.
+//! client connection with calls and events, and the HTTP requests that find addresses.
 //!
 //! ```text
 //!   frame      one frame's header, its mask                    (pure)
@@ -7,7 +7,7 @@
 //!   walker     follows a stream of frames without holding them (pure)
 //!   handshake  the opening request and its answer
 //!   connection calls, events, deadlines
-//!   http       GET /json/version
+//!   http       GET /json/version, and DevTools' other requests
 //! ```
 //!
 //! Nothing here knows who talks or why; what may be said is decided in [`crate::relay`].
@@ -25,6 +25,6 @@ pub use connection::{Command, Connection, Event, Events, Reply};
 pub use error::{CdpError, Malformed, Violation};
 pub use frame::{Header, Opcode, apply_mask, close_payload, frame};
 pub use handshake::{accept_key, open};
-pub use http::get_json;
+pub use http::{get_json, request};
 pub use joiner::{Joiner, Message, Sender};
 pub use walker::{Step, Walker};

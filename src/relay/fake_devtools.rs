@@ -105,7 +105,10 @@ async fn serve(
     let mut head = [0; 18];
     stream.peek(&mut head).await.unwrap();
     if head.starts_with(b"GET /json/version") {
-        return describe(&mut stream).await;
+        return say_json(&mut stream, &description()).await;
+    }
+    if head.starts_with(b"GET /json/list") {
+        return say_json(&mut stream, &targets()).await;
     }
     let Ok(mut socket) = accept_async(stream).await else {
         return;
@@ -139,9 +142,14 @@ fn answers(command: &Value) -> Vec<Value> {
     if method == "Test.silent" {
         return out;
     }
-    out.push(json!({
-        "id": command["id"], "sessionId": command["sessionId"], "result": { "from": method },
-    }));
+    let session = &command["sessionId"];
+    let result = match method {
+        "Target.getTargetInfo" => json!({ "targetInfo": { "targetId": session } }),
+        "Runtime.evaluate" if session == "FRONT" => json!({ "result": { "value": "visible" } }),
+        "Runtime.evaluate" => json!({ "result": { "value": "hidden" } }),
+        _ => json!({ "from": method }),
+    };
+    out.push(json!({ "id": command["id"], "sessionId": session, "result": result }));
     out
 }
 
@@ -153,21 +161,37 @@ pub(super) fn attached(session: &str, kind: &str) -> Value {
     }})
 }
 
-async fn describe(stream: &mut TcpStream) {
+async fn say_json(stream: &mut TcpStream, body: &Value) {
     let mut request = BytesMut::new();
     while !request.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut request).await.unwrap() == 0 {
             return;
         }
     }
-    let body = json!({
+    let body = body.to_string();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes()).await.unwrap();
+}
+
+fn description() -> Value {
+    json!({
         "Browser": "Chrome/156.0.8078.79",
         "Protocol-Version": "1.3",
         "User-Agent": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
                        Chrome/156.0.0.0 Mobile Safari/537.36",
         "webSocketDebuggerUrl": "ws://localhost/devtools/browser/guid",
     })
-    .to_string();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-    stream.write_all((head + &body).as_bytes()).await.unwrap();
+}
+
+fn targets() -> Value {
+    json!([
+        {
+            "id": "PAGE",
+            "type": "page",
+            "url": "about:blank",
+            "devtoolsFrontendUrl": "https://front.end/?ws=localhost/devtools/page/PAGE",
+            "webSocketDebuggerUrl": "ws://localhost/devtools/page/PAGE",
+        },
+        { "id": "BAR", "type": "browser_ui", "url": "chrome://omnibox-popup.top-chrome/" },
+    ])
 }

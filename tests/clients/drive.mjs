@@ -30,6 +30,7 @@ function playwright(chromium) {
       await popup.waitForLoadState();
       return popup;
     },
+    setViewport: (page, size) => page.setViewportSize(size),
     navigation: { waitUntil: 'load', timeout: 20_000 },
     // Over CDP both words mean: this connection ends, the browser goes on.
     disconnect: (browser) => browser.close(),
@@ -49,6 +50,7 @@ function puppeteer(library) {
       await page.evaluate(script);
       return opened;
     },
+    setViewport: (page, size) => page.setViewport(size),
     navigation: { waitUntil: 'load', timeout: 20_000 },
     disconnect: (browser) => browser.disconnect(),
   };
@@ -60,7 +62,7 @@ let page;
 let loop;
 
 /** Navigates round and round; every arrival counts, every failure is kept. */
-function navigateForEver(urls) {
+function navigateForEver(urls, bearable = 20) {
   const state = { stop: false, arrived: 0, failures: [] };
   state.done = (async () => {
     while (!state.stop) {
@@ -72,7 +74,7 @@ function navigateForEver(urls) {
         state.arrived += 1;
       } catch (error) {
         state.failures.push(String(error));
-        if (state.failures.length >= 20) state.stop = true;
+        if (state.failures.length >= bearable) state.stop = true;
       }
     }
   })();
@@ -113,10 +115,13 @@ const COMMANDS = {
   screenshot: async () => Buffer.from(await page.screenshot()).toString('base64'),
   new_page: async () => void (page = await library.newPage(browser)),
   new_context: async ({ options }) => void (page = await library.newContext(browser, options)),
+  set_viewport: ({ size }) => library.setViewport(page, size),
+  set_user_agent: ({ agent }) => page.setUserAgent(agent),
+  emulate: ({ device }) => page.emulate(device),
   popup: async ({ script }) => (await library.popup(page, script)).url(),
   // Kept open on purpose: many overrides last as long as the session that made them.
   raw_page: async ({ method, params }) => (await library.rawPage(page)).send(method, params),
-  loop: ({ urls }) => void (loop = navigateForEver(urls)),
+  loop: ({ urls, bearable }) => void (loop = navigateForEver(urls, bearable)),
   loop_count: () => ({ arrived: loop.arrived, failures: loop.failures }),
   loop_stop: async () => {
     loop.stop = true;

@@ -185,9 +185,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks, stop: 
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut gate = shared.setup.gate.clone();
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
+        // What the browser says meanwhile is what a desktop says, and would still be when the gate
+        // opens again: it must not wait, it must fail.
+        Ok(_shut) = gate.wait_for(|open| !open) => {}
         () = conn::serve(stream, shared) => {}
     }
 }

@@ -23,6 +23,7 @@ use tracing::debug;
 use super::{
     down::{Close, Down, DownEnd},
     methods::Phone,
+    own::Own,
     up::{Up, UpEnd},
 };
 use crate::{
@@ -75,6 +76,8 @@ impl Client {
         let (mut from_browser, mut to_browser) = browser.into_split();
         let (answers, queue) = mpsc::channel(ANSWERS);
         let profile = live.supervisor.profile();
+        let overrides = live.supervisor.overrides();
+        let own = Own::new(&live.supervisor);
         let up = Up {
             client: &mut from_client,
             browser: &mut to_browser,
@@ -84,7 +87,9 @@ impl Client {
             phone: Phone {
                 profile: &profile,
                 user_agent: &live.browser.user_agent,
+                overrides: &overrides,
             },
+            own: &own,
             max_message,
         };
         let mut down = Down::new(
@@ -92,12 +97,14 @@ impl Client {
             to_client,
             browser_read,
             queue,
+            &own,
             &live.meter,
         );
         let said = converse(up, &mut down, &mut view, stop).await;
         let to_client = down.into_client();
         // The overrides that this client set go with its connection: only then is it gone.
         part(&mut from_browser, to_browser).await;
+        drop(own);
         live.supervisor.assert_again();
         drop(guard);
         if said {

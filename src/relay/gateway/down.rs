@@ -11,8 +11,9 @@ use tokio::{
     time::timeout,
 };
 
+use super::own::{Own, PEEK, Peeked, peek};
 use crate::{
-    cdp::{Opcode, Step, Walker, close_payload, frame},
+    cdp::{Header, Opcode, Step, Walker, close_payload, frame},
     relay::meter::Meter,
 };
 
@@ -20,6 +21,9 @@ use crate::{
 const CHUNK: usize = 64 << 10;
 /// A client that takes nothing for so long is cut.
 const STUCK: Duration = Duration::from_secs(60);
+
+/// The largest message that is read whole: answers to the gateway itself are small.
+const WHOLE: usize = 16 << 10;
 
 /// Something that we say in the browser's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +82,18 @@ pub(super) struct Down<'a> {
     queue: mpsc::Receiver<Outgoing>,
     /// Taken from the queue before its turn had come.
     waiting: Option<Outgoing>,
+    own: &'a Own<'a>,
     meter: &'a Meter,
+}
+
+/// What is known of the message that begins here.
+enum Begun {
+    /// Too little has come.
+    Wait,
+    /// It is the client's.
+    Theirs,
+    /// It is ours: so many bytes of header and of payload.
+    Ours(usize, usize),
 }
 
 impl<'a> Down<'a> {
@@ -87,6 +102,7 @@ impl<'a> Down<'a> {
         client: OwnedWriteHalf,
         read: BytesMut,
         queue: mpsc::Receiver<Outgoing>,
+        own: &'a Own<'a>,
         meter: &'a Meter,
     ) -> Self {
         Self {
@@ -96,6 +112,7 @@ impl<'a> Down<'a> {
             walker: Walker::default(),
             queue,
             waiting: None,
+            own,
             meter,
         }
     }
@@ -173,6 +190,18 @@ impl<'a> Down<'a> {
                     self.speak().await?;
                 }
             }
+            if self.walker.between_messages() {
+                match self.begun(&self.read[ahead..]) {
+                    Begun::Wait => break,
+                    Begun::Theirs => {}
+                    Begun::Ours(header, payload) => {
+                        self.flush(&mut ahead).await?;
+                        self.own.answered(&self.read[header..header + payload]);
+                        self.read.advance(header + payload);
+                        continue;
+                    }
+                }
+            }
             match self.walker.step(&self.read[ahead..]) {
                 Ok(Step::Wait) => break,
                 Ok(Step::Data(size)) => ahead += size,
@@ -197,6 +226,39 @@ impl<'a> Down<'a> {
         }
         self.flush(&mut ahead).await?;
         Ok(None)
+    }
+
+    /// Looks at the first bytes of a message, and at all of it if it is for the gateway.
+    fn begun(&self, bytes: &[u8]) -> Begun {
+        // What cannot be read is the walker's to complain of.
+        let Ok(header) = Header::parse(bytes) else {
+            return Begun::Theirs;
+        };
+        let Some((header, size)) = header else {
+            return Begun::Wait;
+        };
+        let Ok(len) = usize::try_from(header.len) else {
+            return Begun::Theirs;
+        };
+        if header.opcode != Opcode::Text || !header.fin {
+            return Begun::Theirs;
+        }
+        let payload = &bytes[size..];
+        if payload.len() < len.min(PEEK) {
+            return Begun::Wait;
+        }
+        let what = peek(&payload[..len.min(PEEK)]);
+        if what == Peeked::Theirs || len > WHOLE {
+            return Begun::Theirs;
+        }
+        let Some(payload) = payload.get(..len) else {
+            return Begun::Wait;
+        };
+        if what == Peeked::Ours {
+            return Begun::Ours(size, len);
+        }
+        self.own.detached(payload);
+        Begun::Theirs
     }
 
     /// Whether something of ours waits that may stand here.

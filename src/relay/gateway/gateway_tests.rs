@@ -104,6 +104,93 @@ async fn the_description_leads_through_the_gateway() {
 }
 
 #[tokio::test]
+async fn targets_are_listed_and_entered_through_the_gateway() {
+    let stand = Stand::live().await;
+    let path = format!("/sessions/{}/json/list", stand.session.as_str());
+    let (status, targets) = stand.get(&path, "").await;
+    let session = stand.session.as_str();
+    let url = format!("ws://cdp.example/sessions/{session}/devtools/page/PAGE");
+    assert_eq!(status, 200);
+    assert_eq!(
+        targets,
+        json!([{ "id": "PAGE", "type": "page", "url": "about:blank", "webSocketDebuggerUrl": url }])
+    );
+    let page = stand.url("/devtools/page/PAGE");
+    let (mut page, _response) = connect_async(page).await.unwrap();
+    say(&mut page, &json!({ "id": 1, "method": "A.b" })).await;
+    assert_eq!(hear(&mut page).await["id"], 1);
+    drop(
+        connect_async(stand.url("/devtools/browser/guid"))
+            .await
+            .unwrap(),
+    );
+    let (status, error) = stand.refused("/devtools/browser/other").await;
+    assert_eq!((status, &error["code"]), (404, &json!("target_not_found")));
+}
+
+#[tokio::test]
+async fn a_page_in_the_background_is_brought_to_the_front_for_its_screenshot() {
+    for (session, expected) in [
+        ("FRONT", vec!["Runtime.evaluate", "Page.captureScreenshot"]),
+        (
+            "BACK",
+            vec![
+                "Runtime.evaluate",
+                "Page.bringToFront",
+                "Page.captureScreenshot",
+            ],
+        ),
+    ] {
+        let stand = Stand::live().await;
+        let mut client = stand.client().await;
+        let shot = json!({ "id": 1, "method": "Page.captureScreenshot", "sessionId": session });
+        say(&mut client, &shot).await;
+        say(&mut client, &json!({ "id": 2, "method": "A.b" })).await;
+        // Answers to the gateway's own commands do not reach the client.
+        for id in [1, 2] {
+            assert_eq!(hear(&mut client).await["id"], id);
+        }
+        let log = stand.browser.log.lock().clone();
+        let of_page = log.iter().filter(|(_, c)| c["sessionId"] == session);
+        let methods: Vec<_> = of_page
+            .map(|(_, c)| c["method"].as_str().unwrap())
+            .collect();
+        assert_eq!(methods, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_profile_keeps_off_what_a_client_emulates_until_it_gives_it_up() {
+    let screen = "Emulation.setDeviceMetricsOverride";
+    let stand = Stand::live().await;
+    let mut client = stand.client().await;
+    let own = json!({ "id": 1, "method": screen, "sessionId": "PAGE",
+        "params": { "width": 400, "height": 500, "deviceScaleFactor": 2, "mobile": true } });
+    say(&mut client, &own).await;
+    say(&mut client, &json!({ "id": 2, "method": "A.b" })).await;
+    for id in [1, 2] {
+        assert_eq!(hear(&mut client).await["id"], id);
+    }
+    // Two of the supervisor at the start, one of the client.
+    assert_eq!(stand.browser.commands(screen, 3).await.len(), 3);
+    stand.live.supervisor.assert_again();
+    let agent = "Emulation.setUserAgentOverride";
+    stand.browser.commands(agent, 4).await;
+    assert_eq!(stand.browser.commands(screen, 3).await.len(), 3);
+    say(
+        &mut client,
+        &json!({ "id": 3, "method": "Emulation.clearDeviceMetricsOverride",
+        "sessionId": "PAGE" }),
+    )
+    .await;
+    hear(&mut client).await;
+    let back = stand.browser.commands(screen, 4).await;
+    assert_eq!(back[3].1["params"]["width"], 360);
+    stand.live.supervisor.assert_again();
+    stand.browser.commands(screen, 6).await;
+}
+
+#[tokio::test]
 async fn a_token_must_be_right() {
     let stand = Stand::new(Some("s3cret/")).await;
     stand.go_live();

@@ -13,7 +13,6 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::Value;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
@@ -25,13 +24,13 @@ use tracing::{Instrument, debug, info_span};
 use super::{
     Gateway,
     client::Client,
-    door,
+    door, inspect,
     refusal::Refusal,
-    request::{Asked, Wanted, websocket_key, websocket_url},
+    request::{Asked, Socket, Wanted, websocket_key},
 };
 use crate::{
     cdp::{self, accept_key},
-    relay::{ClientGuard, Live, SessionView},
+    relay::{Browser, ClientGuard, Live, SessionView},
 };
 
 /// How long a request's head may take.
@@ -105,19 +104,27 @@ async fn admit(
         .look(&asked.session)
         .ok_or(Refusal::SessionNotFound)?;
     let key = match asked.wanted {
-        Wanted::Socket => Some(websocket_key(request.headers())?.to_owned()),
-        Wanted::Version => None,
+        Wanted::Socket(_) => Some(websocket_key(request.headers())?.to_owned()),
+        Wanted::Version | Wanted::Inspect(_) => None,
     };
     let limits = *gateway.limits.borrow();
     let live = door::enter(&mut view, asked.token.as_deref(), limits.hold_timeout).await?;
-    let Some(key) = key else {
-        return version(&live, &websocket_url(request.headers(), &asked)?);
+    let headers = request.headers();
+    let (socket, key) = match (&asked.wanted, key) {
+        (Wanted::Socket(socket), Some(key)) => (socket, key),
+        (Wanted::Inspect(what), _) => {
+            return inspect::answer(&live, headers, &asked, what).await;
+        }
+        (Wanted::Version | Wanted::Socket(_), _) => {
+            return inspect::version(&live, headers, &asked);
+        }
     };
+    let path = socket_path(socket, &live.browser)?;
     let guard = live
         .clients
         .enter(limits.max_clients_per_session)
         .ok_or(Refusal::TooManyClients)?;
-    let (browser, browser_read) = reach(&live, &mut view).await?;
+    let (browser, browser_read) = reach(&live, &path, &mut view).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     let client = Attaching {
         browser,
@@ -135,18 +142,31 @@ async fn admit(
     switching(&key)
 }
 
+/// Where DevTools has this socket.
+fn socket_path(socket: &Socket, browser: &Browser) -> Result<String, Refusal> {
+    match socket {
+        Socket::Browser(Some(id)) if browser.ws_path.rsplit('/').next() != Some(id) => {
+            Err(Refusal::TargetNotFound)
+        }
+        Socket::Browser(_) => Ok(browser.ws_path.clone()),
+        Socket::Page(id) => Ok(format!("/devtools/page/{id}")),
+    }
+}
+
 /// A connection of this client's own to the browser.
 async fn reach(
     live: &Live,
+    path: &str,
     view: &mut watch::Receiver<SessionView>,
 ) -> Result<(TcpStream, BytesMut), Refusal> {
     let opened = async {
         let mut stream = live.dialer.connect().await?;
-        let read = cdp::open(&mut stream, &live.browser.ws_path).await?;
+        let read = cdp::open(&mut stream, path).await?;
         Ok::<_, cdp::CdpError>((stream, read))
     };
     let error = match timeout(REACH, opened).await {
         Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(cdp::CdpError::NotFound)) => return Err(Refusal::TargetNotFound),
         Ok(Err(error)) => error,
         // Its sockets are used up and the agent sends no more, or it takes no connections.
         Err(_elapsed) => cdp::CdpError::TimedOut("a connection"),
@@ -210,18 +230,5 @@ fn switching(key: &str) -> Result<Response<Full<Bytes>>, Refusal> {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(response)
-}
-
-/// The browser's description of itself, with the address that leads through this gateway.
-fn version(live: &Live, url: &str) -> Result<Response<Full<Bytes>>, Refusal> {
-    let mut description = live.browser.version.clone();
-    description.insert("webSocketDebuggerUrl".to_owned(), Value::from(url));
-    let body = Value::Object(description).to_string();
-    let mut response = Response::new(Full::from(body));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json; charset=UTF-8"),
-    );
     Ok(response)
 }

@@ -1,9 +1,9 @@
 //! Where clients come in: one CDP WebSocket per client, straight to the browser of its session.
 //!
 //! ```text
-//!   GET /sessions/{id}               ┌ held before the 101 while the session is being made
-//!   GET /sessions/{id}/json/version ─┤ refused with a reason when it is over
-//!                                    └ served
+//!   GET /sessions/{id}                      ┌ held before the 101 while the session is being made
+//!   GET /sessions/{id}/devtools/page/{tid} ─┤ refused with a reason when it is over
+//!   GET /sessions/{id}/json/version, list … └ served
 //!
 //!            whole messages                         frame headers only
 //!   client ═══▶ [join · judge · answer?] ═══▶ browser ═══▶ [walk · stream] ═══▶ client
@@ -11,17 +11,21 @@
 //!
 //! It is asymmetric by design: what a client says is read as far as its id, method and session, for
 //! one table ([`methods`]) says what may pass; what the browser says is only followed frame by frame,
-//! so that our own answers and the last word go between them. Both handshakes are ours: extensions
-//! are never agreed on, and a client's `Origin` stays outside: several CDP clients send one, the browser
-//! would refuse it, and who may come in is said by the session's id, not by where a page came from.
+//! so that our own answers and the last word go between them, but for the first bytes of each message:
+//! they show an answer that is for the gateway itself ([`own`]), and the end of a session. Both
+//! handshakes are ours: extensions are never agreed on, and a client's `Origin` stays outside: several
+//! CDP clients send one, the browser would refuse it, and who may come in is said by the session's id,
+//! not by where a page came from.
 //!
 //! | part | what it does |
 //! |---|---|
 //! | [`http`] | requests and their answers, the upgrade |
+//! | [`inspect`] | what DevTools serves beside its sockets |
 //! | [`door`] | whether and when a client may enter its session |
 //! | [`request`] | what a request asks for |
 //! | [`refusal`] | every "no", as the API words it |
 //! | [`methods`], [`message`] | the table, and the messages that it judges |
+//! | [`own`] | what the gateway itself asks of the browser |
 //! | [`client`] | one attached client from its first byte to its last |
 //! | [`up`], [`down`] | the two directions |
 
@@ -29,8 +33,10 @@ mod client;
 mod door;
 mod down;
 mod http;
+mod inspect;
 mod message;
 mod methods;
+mod own;
 mod refusal;
 mod request;
 #[cfg(test)]

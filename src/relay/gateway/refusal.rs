@@ -16,14 +16,16 @@ use crate::model::EndReason;
 pub(super) enum Refusal {
     #[error("there is nothing here")]
     NotFound,
-    #[error("only GET is served here")]
-    Method,
+    #[error("only {0} is served here")]
+    Method(&'static str),
     #[error("{0}")]
     Invalid(&'static str),
     #[error("this is a WebSocket: connect with a CDP client")]
     UpgradeRequired,
     #[error("no such session")]
     SessionNotFound,
+    #[error("the session has no such target")]
+    TargetNotFound,
     #[error("this session wants its token: ?token=…")]
     Unauthorised,
     #[error("the session is over: {0}")]
@@ -43,8 +45,8 @@ pub(super) enum Refusal {
 impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::SessionNotFound => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound | Self::SessionNotFound | Self::TargetNotFound => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
@@ -60,10 +62,11 @@ impl Refusal {
     const fn code(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
-            Self::Method => "method_not_allowed",
+            Self::Method(_) => "method_not_allowed",
             Self::Invalid(_) => "invalid_request",
             Self::UpgradeRequired => "upgrade_required",
             Self::SessionNotFound => "session_not_found",
+            Self::TargetNotFound => "target_not_found",
             Self::Unauthorised => "unauthorized",
             Self::Ended(_) => "session_ended",
             Self::Failed => "session_failed",
@@ -76,7 +79,7 @@ impl Refusal {
 
     const fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::Method => Some((header::ALLOW, HeaderValue::from_static("GET"))),
+            Self::Method(method) => Some((header::ALLOW, HeaderValue::from_static(method))),
             Self::UpgradeRequired => Some((
                 header::SEC_WEBSOCKET_VERSION,
                 HeaderValue::from_static("13"),
@@ -90,6 +93,7 @@ impl Refusal {
             Self::NotFound
             | Self::Invalid(_)
             | Self::SessionNotFound
+            | Self::TargetNotFound
             | Self::Ended(_)
             | Self::Failed
             | Self::HeldTooLong

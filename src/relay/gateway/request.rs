@@ -6,13 +6,52 @@ use super::refusal::Refusal;
 use crate::model::SessionId;
 
 /// What is asked of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Its CDP WebSocket.
-    Socket,
+    /// A CDP WebSocket.
+    Socket(Socket),
     /// What its browser says of itself.
     Version,
+    /// One of DevTools' other answers.
+    Inspect(Inspect),
 }
+
+/// Whose WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Socket {
+    /// The browser's; with its own id, where the client gave one.
+    Browser(Option<String>),
+    /// One target's.
+    Page(String),
+}
+
+/// What DevTools serves beside its sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Inspect {
+    /// The open targets.
+    List,
+    /// The protocol that the browser speaks.
+    Protocol,
+    /// Opens a page at this URL, percent-encoded or not, as it was given.
+    New(String),
+    /// Brings a target to the front.
+    Activate(String),
+    /// Closes a target.
+    Close(String),
+}
+
+impl Wanted {
+    /// DevTools opens pages by PUT only, so that no link can.
+    pub(super) const fn method(&self) -> Method {
+        match self {
+            Self::Inspect(Inspect::New(_)) => Method::PUT,
+            Self::Socket(_) | Self::Version | Self::Inspect(_) => Method::GET,
+        }
+    }
+}
+
+/// Ids of targets have 32 characters, those of browsers 36.
+const MAX_ID: usize = 64;
 
 /// A request that names a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +66,22 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
-        let (session, wanted) = path(request.uri().path())?;
-        if request.method() != Method::GET {
-            return Err(Refusal::Method);
+        let (session, mut wanted) = path(request.uri().path())?;
+        let method = wanted.method();
+        if request.method() != method {
+            return Err(Refusal::Method(if method == Method::PUT {
+                "PUT"
+            } else {
+                "GET"
+            }));
         }
-        let raw_token = raw_token(request.uri());
+        let raw_token = if let Wanted::Inspect(Inspect::New(url)) = &mut wanted {
+            let (token, rest) = leading_token(request.uri());
+            url.push_str(rest);
+            token
+        } else {
+            raw_token(request.uri())
+        };
         let token = raw_token.as_deref().map(unescape).transpose()?;
         Ok(Self {
             session,
@@ -44,14 +94,48 @@ impl Asked {
 
 fn path(path: &str) -> Result<(SessionId, Wanted), Refusal> {
     let rest = path.strip_prefix("/sessions/").ok_or(Refusal::NotFound)?;
-    let (session, wanted) = match rest.split_once('/') {
-        None | Some((_, "")) => (rest.trim_end_matches('/'), Wanted::Socket),
-        Some((session, "json/version" | "json/version/")) => (session, Wanted::Version),
-        Some(_) => return Err(Refusal::NotFound),
-    };
+    let (session, tail) = rest.split_once('/').unwrap_or((rest, ""));
+    let wanted = wanted(tail.strip_suffix('/').unwrap_or(tail)).ok_or(Refusal::NotFound)?;
     // An id that cannot be is as unknown as one that is not.
     let session = session.parse().map_err(|_bad| Refusal::SessionNotFound)?;
     Ok((session, wanted))
+}
+
+fn wanted(tail: &str) -> Option<Wanted> {
+    let inspect = |what| Some(Wanted::Inspect(what));
+    match tail {
+        "" => return Some(Wanted::Socket(Socket::Browser(None))),
+        "json/version" => return Some(Wanted::Version),
+        "json" | "json/list" => return inspect(Inspect::List),
+        "json/protocol" => return inspect(Inspect::Protocol),
+        "json/new" => return inspect(Inspect::New(String::new())),
+        _ => {}
+    }
+    let (what, id) = tail.rsplit_once('/')?;
+    // What is put into a path toward DevTools is nothing but an id.
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(is_id) {
+        return None;
+    }
+    let id = id.to_owned();
+    match what {
+        "devtools/browser" => Some(Wanted::Socket(Socket::Browser(Some(id)))),
+        "devtools/page" => Some(Wanted::Socket(Socket::Page(id))),
+        "json/activate" => inspect(Inspect::Activate(id)),
+        "json/close" => inspect(Inspect::Close(id)),
+        _ => None,
+    }
+}
+
+/// The whole query of `json/new` is a URL, which may well have a `token` of its own: the session's
+/// stands in front of it.
+fn leading_token(uri: &Uri) -> (Option<String>, &str) {
+    let query = uri.query().unwrap_or_default();
+    let Some(rest) = query.strip_prefix("token=") else {
+        return (None, query);
+    };
+    let (token, url) = rest.split_once('&').unwrap_or((rest, ""));
+    (Some(token.to_owned()), url)
 }
 
 fn raw_token(uri: &Uri) -> Option<String> {
@@ -121,8 +205,12 @@ fn names(headers: &HeaderMap, header: header::HeaderName, word: &str) -> bool {
         .any(|given| given.trim().eq_ignore_ascii_case(word))
 }
 
-/// The session's own address as this client sees it.
-pub(super) fn websocket_url(headers: &HeaderMap, asked: &Asked) -> Result<String, Refusal> {
+/// The address, as this client sees it, of the session's browser or of one of its targets.
+pub(super) fn websocket_url(
+    headers: &HeaderMap,
+    asked: &Asked,
+    target: Option<&str>,
+) -> Result<String, Refusal> {
     let host = headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
@@ -132,10 +220,11 @@ pub(super) fn websocket_url(headers: &HeaderMap, asked: &Asked) -> Result<String
         Some(b"https" | b"wss") => "wss",
         _ => "ws",
     };
+    let page = target.map_or_else(String::new, |target| format!("/devtools/page/{target}"));
     let token = asked.raw_token.as_ref();
     let query = token.map_or_else(String::new, |token| format!("?token={token}"));
     let session = asked.session.as_str();
-    Ok(format!("{scheme}://{host}/sessions/{session}{query}"))
+    Ok(format!("{scheme}://{host}/sessions/{session}{page}{query}"))
 }
 
 #[cfg(test)]
@@ -149,23 +238,65 @@ mod tests {
     }
 
     #[test]
-    fn two_things_can_be_asked_of_a_session() {
+    fn what_can_be_asked_of_a_session() {
         let wanted = |tail: &str| asked(&format!("/sessions/{ID}{tail}")).map(|a| a.wanted);
-        assert_eq!(wanted(""), Ok(Wanted::Socket));
-        assert_eq!(wanted("/"), Ok(Wanted::Socket));
-        assert_eq!(wanted("/json/version"), Ok(Wanted::Version));
-        assert_eq!(wanted("/json/version/"), Ok(Wanted::Version));
-        assert_eq!(wanted("/json/list"), Err(Refusal::NotFound));
+        let inspect = |what| Ok(Wanted::Inspect(what));
+        let id = || "0A1B-2c".to_owned();
+        let browser = |id| Ok(Wanted::Socket(Socket::Browser(id)));
+        for slash in ["", "/"] {
+            let wanted = |tail: &str| wanted(&format!("{tail}{slash}"));
+            assert_eq!(wanted(""), browser(None));
+            assert_eq!(wanted("/devtools/browser/0A1B-2c"), browser(Some(id())));
+            let page = Ok(Wanted::Socket(Socket::Page(id())));
+            assert_eq!(wanted("/devtools/page/0A1B-2c"), page);
+            assert_eq!(wanted("/json/version"), Ok(Wanted::Version));
+            assert_eq!(wanted("/json"), inspect(Inspect::List));
+            assert_eq!(wanted("/json/list"), inspect(Inspect::List));
+            assert_eq!(wanted("/json/protocol"), inspect(Inspect::Protocol));
+            assert_eq!(
+                wanted("/json/activate/0A1B-2c"),
+                inspect(Inspect::Activate(id()))
+            );
+            assert_eq!(wanted("/json/close/0A1B-2c"), inspect(Inspect::Close(id())));
+        }
+        for nothing in [
+            "/json/close",
+            "/json/close/a%2fb",
+            "/devtools/page/",
+            "/devtools/x/1",
+            "/x",
+        ] {
+            assert_eq!(wanted(nothing), Err(Refusal::NotFound), "{nothing}");
+        }
+        assert_eq!(wanted("/json/new"), Err(Refusal::Method("PUT")));
         assert_eq!(asked("/json/version"), Err(Refusal::NotFound));
         assert_eq!(asked("/sessions/"), Err(Refusal::SessionNotFound));
         assert_eq!(asked("/sessions/x"), Err(Refusal::SessionNotFound));
     }
 
     #[test]
+    fn a_new_page_is_put_and_its_url_is_the_query() {
+        for (query, url, token) in [
+            ("", "", None),
+            (
+                "?https://x/?a=1&token=own",
+                "https://x/?a=1&token=own",
+                None,
+            ),
+            ("?token=T&https://x/?a&b", "https://x/?a&b", Some("T")),
+        ] {
+            let request = Request::put(format!("/sessions/{ID}/json/new{query}"));
+            let asked = Asked::of(&request.body(()).unwrap()).unwrap();
+            assert_eq!(asked.wanted, Wanted::Inspect(Inspect::New(url.to_owned())));
+            assert_eq!(asked.raw_token.as_deref(), token);
+        }
+    }
+
+    #[test]
     fn other_methods_are_refused() {
         let uri = format!("/sessions/{ID}");
         let post = Request::post(&uri).body(()).unwrap();
-        assert_eq!(Asked::of(&post), Err(Refusal::Method));
+        assert_eq!(Asked::of(&post), Err(Refusal::Method("GET")));
     }
 
     #[test]
@@ -173,12 +304,16 @@ mod tests {
         let asked = asked(&format!("/sessions/{ID}?a=b&token=x%2Fy+%25")).unwrap();
         assert_eq!(asked.token.as_deref(), Some(&b"x/y+%"[..]));
         let mut headers = HeaderMap::new();
-        websocket_url(&headers, &asked).unwrap_err();
+        websocket_url(&headers, &asked, None).unwrap_err();
         headers.insert(header::HOST, "cdp.example".parse().unwrap());
         headers.insert("x-forwarded-proto", "https".parse().unwrap());
         assert_eq!(
-            websocket_url(&headers, &asked).unwrap(),
+            websocket_url(&headers, &asked, None).unwrap(),
             format!("wss://cdp.example/sessions/{ID}?token=x%2Fy+%25")
+        );
+        assert_eq!(
+            websocket_url(&headers, &asked, Some("T")).unwrap(),
+            format!("wss://cdp.example/sessions/{ID}/devtools/page/T?token=x%2Fy+%25")
         );
         for bad in ["%", "%2", "%zz", "%+1"] {
             assert!(unescape(bad).is_err(), "{bad}");

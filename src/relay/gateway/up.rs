@@ -10,9 +10,12 @@ use tokio::{
     time::timeout,
 };
 
+use serde_json::json;
+
 use super::{
     down::{Close, Outgoing},
     methods::{Phone, Verdict, judge},
+    own::Own,
 };
 use crate::{
     cdp::{Joiner, Message, Opcode, Sender, Violation, frame},
@@ -36,6 +39,7 @@ pub(super) struct Up<'a> {
     pub(super) answers: mpsc::Sender<Outgoing>,
     pub(super) meter: &'a Meter,
     pub(super) phone: Phone<'a>,
+    pub(super) own: &'a Own<'a>,
     pub(super) max_message: u64,
 }
 
@@ -110,7 +114,7 @@ impl Up<'_> {
         }
     }
 
-    async fn take(&self, message: Message, out: &mut BytesMut) -> Result<(), UpEnd> {
+    async fn take(&mut self, message: Message, out: &mut BytesMut) -> Result<(), UpEnd> {
         match message {
             Message::Text(text) => self.command(&text, out).await,
             Message::Binary(_) => Err(UpEnd::Binary),
@@ -120,15 +124,49 @@ impl Up<'_> {
         }
     }
 
-    async fn command(&self, text: &[u8], out: &mut BytesMut) -> Result<(), UpEnd> {
-        match judge(text, self.phone) {
+    async fn command(&mut self, text: &[u8], out: &mut BytesMut) -> Result<(), UpEnd> {
+        let verdict = judge(text, self.phone, &mut self.own.emulated.lock());
+        match verdict {
             Verdict::Pass => to_browser(out, text),
             Verdict::Rewrite(text) => to_browser(out, text.as_bytes()),
+            Verdict::Emulate {
+                text,
+                session,
+                method,
+                meant,
+            } => {
+                let session = session.as_deref();
+                to_browser(out, text.as_bytes());
+                if meant {
+                    to_browser(out, self.own.emulates(session, method).as_bytes());
+                } else {
+                    self.own.gave_up(session, method);
+                }
+            }
+            Verdict::InFront(session) => {
+                self.bring_to_front(session.as_deref(), out).await?;
+                to_browser(out, text);
+            }
             Verdict::Answer(text) => self.answer(Outgoing::Answer(Bytes::from(text))).await?,
             Verdict::EndClient(text) => {
                 self.answer(Outgoing::Answer(Bytes::from(text))).await?;
                 return Err(UpEnd::ClosedBrowser);
             }
+        }
+        Ok(())
+    }
+
+    async fn bring_to_front(
+        &mut self,
+        session: Option<&str>,
+        out: &mut BytesMut,
+    ) -> Result<(), UpEnd> {
+        let (question, in_background) = self.own.in_background(session);
+        to_browser(out, question.as_bytes());
+        self.send(out).await?;
+        if in_background.known().await {
+            let command = self.own.command(session, "Page.bringToFront", &json!({}));
+            to_browser(out, command.as_bytes());
         }
         Ok(())
     }

@@ -23,14 +23,14 @@ const ORDERS: [[usize; 3]; 6] = [
 
 /// A version such as `156.0.8078.79`, with its major number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Version {
-    pub(super) full: String,
-    pub(super) major: u32,
+pub(in crate::relay) struct Version {
+    pub(in crate::relay) full: String,
+    pub(in crate::relay) major: u32,
 }
 
 impl Version {
     /// Out of a product such as `Chrome/156.0.8078.79`.
-    pub(super) fn of(product: &str) -> Option<Self> {
+    pub(in crate::relay) fn of(product: &str) -> Option<Self> {
         let (_name, full) = product.split_once('/')?;
         let major = full.split('.').next()?.parse().ok()?;
         Some(Self {
@@ -40,12 +40,12 @@ impl Version {
     }
 
     /// `brands`: major versions only.
-    pub(super) fn brands(&self) -> Value {
+    pub(in crate::relay) fn brands(&self) -> Value {
         self.list(&self.major.to_string(), "")
     }
 
     /// `fullVersionList`.
-    pub(super) fn full_version_list(&self) -> Value {
+    pub(in crate::relay) fn full_version_list(&self) -> Value {
         self.list(&self.full, ".0.0.0")
     }
 

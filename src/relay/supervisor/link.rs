@@ -23,6 +23,7 @@ use tracing::debug;
 
 use super::{
     brands::Version,
+    exempt::Exempt,
     overrides::{Kind, overrides},
 };
 use crate::{
@@ -43,6 +44,23 @@ const SESSION_GONE: i64 = -32001;
 pub(super) struct Kit {
     pub(super) profile: Arc<Profile>,
     pub(super) version: Version,
+    pub(super) exempt: Arc<Exempt>,
+}
+
+impl Kit {
+    /// What `target` is sent: all but what a client emulates there itself.
+    fn overrides(&self, target: &Target) -> Vec<Command> {
+        let mut commands = overrides(&self.profile, &self.version, target.kind);
+        commands.retain(|command| !self.exempt.covers(&target.id, command.method));
+        commands
+    }
+}
+
+/// An attached target.
+#[derive(Debug)]
+struct Target {
+    id: String,
+    kind: Kind,
 }
 
 /// What one connection amounts to.
@@ -60,7 +78,7 @@ pub(super) struct Link {
     connection: Connection,
     kit: Arc<Kit>,
     /// Attached targets by their session.
-    targets: HashMap<String, Kind>,
+    targets: HashMap<String, Target>,
     /// Answers to come.
     pending: FuturesUnordered<BoxFuture<'static, ()>>,
     holds: bool,
@@ -76,7 +94,9 @@ struct Attached {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct TargetInfo {
+    target_id: String,
     r#type: String,
 }
 
@@ -142,7 +162,7 @@ impl Link {
     fn pages(&self) -> usize {
         self.targets
             .values()
-            .filter(|kind| **kind == Kind::Page)
+            .filter(|target| target.kind == Kind::Page)
             .count()
     }
 
@@ -163,7 +183,9 @@ impl Link {
 
     async fn cover(&mut self, attached: Attached) -> Result<(), CdpError> {
         let kind = Kind::of(&attached.target_info.r#type);
-        let mut commands = overrides(&self.kit.profile, &self.kit.version, kind);
+        let id = attached.target_info.target_id;
+        let target = Target { id, kind };
+        let mut commands = self.kit.overrides(&target);
         if kind != Kind::Other {
             commands.insert(0, auto_attach());
         }
@@ -173,13 +195,13 @@ impl Link {
         });
         let replies = post_all(&self.connection, &attached.session_id, &commands).await?;
         self.await_answers(kind_name(kind), replies);
-        self.targets.insert(attached.session_id, kind);
+        self.targets.insert(attached.session_id, target);
         Ok(())
     }
 
     async fn assert_again(&mut self) -> Result<(), CdpError> {
-        for (session, kind) in &self.targets {
-            let commands = overrides(&self.kit.profile, &self.kit.version, *kind);
+        for (session, target) in &self.targets {
+            let commands = self.kit.overrides(target);
             drop(post_all(&self.connection, session, &commands).await?);
         }
         Ok(())

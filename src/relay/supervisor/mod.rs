@@ -8,9 +8,11 @@
 //! [`link`] is one connection and [`pair`] keeps two of them; [`overrides`] says what they send,
 //! [`brands`] what goes into the client hints. Clients hold no overrides of the profile: the gateway
 //! keeps them from undoing it, and has all asserted once more when a client has left
-//! ([`Supervisor::assert_again`]).
+//! ([`Supervisor::assert_again`]). Where a client emulates something of its own on a target, the
+//! profile keeps off ([`exempt`]) for as long as the client does.
 
 mod brands;
+mod exempt;
 mod link;
 mod overrides;
 mod pair;
@@ -20,9 +22,15 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 use tokio::{sync::watch, time::sleep};
 
-use self::{brands::Version, link::Kit, pair::Pair};
+pub use self::exempt::Exemption;
+pub(super) use self::{brands::Version, exempt::Exempt};
+use self::{link::Kit, overrides::Kind, pair::Pair};
 use super::{Browser, Dialer};
-use crate::{cdp::get_json, profile::Profile, runtime::Tasks};
+use crate::{
+    cdp::{Command, get_json},
+    profile::Profile,
+    runtime::Tasks,
+};
 
 /// Between two tries while the browser starts.
 const STARTING: Duration = Duration::from_millis(10);
@@ -42,7 +50,7 @@ pub enum SupervisorError {
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     browser: Browser,
-    profile: Arc<Profile>,
+    kit: Arc<Kit>,
     pair: Arc<Pair>,
 }
 
@@ -64,19 +72,16 @@ pub async fn start(
     let browser = browser(described)?;
     let version = Version::of(&browser.product).ok_or(SupervisorError::Description("Browser"))?;
     let kit = Arc::new(Kit {
-        profile: Arc::clone(&profile),
+        profile,
         version,
+        exempt: Arc::default(),
     });
     let pair = pair::open(&dialer, &kit, &browser.ws_path, tasks);
     tokio::select! {
         () = pair.all_hold() => {}
         () = stopping.cancelled() => return Err(SupervisorError::Stopped),
     }
-    Ok(Supervisor {
-        browser,
-        profile,
-        pair,
-    })
+    Ok(Supervisor { browser, kit, pair })
 }
 
 // === impl Supervisor ===
@@ -91,7 +96,19 @@ impl Supervisor {
     /// The phone that it makes of the browser.
     #[must_use]
     pub fn profile(&self) -> Arc<Profile> {
-        Arc::clone(&self.profile)
+        Arc::clone(&self.kit.profile)
+    }
+
+    /// What a page is sent.
+    #[must_use]
+    pub fn overrides(&self) -> Vec<Command> {
+        overrides::overrides(&self.kit.profile, &self.kit.version, Kind::Page)
+    }
+
+    /// From now on what `method` sets on `target` is a client's, until the exemption is dropped.
+    #[must_use]
+    pub fn exempt(&self, target: &str, method: &'static str) -> Exemption {
+        Exempt::enter(&self.kit.exempt, target, method)
     }
 
     /// True while at least one connection holds: only then may a request leave.

@@ -18,7 +18,8 @@ use crate::{
 
 /// Connections that hold the same overrides.
 const PAIR: usize = 2;
-/// While a lost connection is opened again: the first pause, doubled up to the last.
+/// A lost connection is opened again at once; while that fails, and before one that was lost as soon
+/// as it held: the first pause, doubled up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -116,8 +117,12 @@ impl Post {
                 Err(error) => debug!(post = self.at, %error, "supervisor connection not opened"),
             }
             opens_page &= !held;
-            if held && opened.elapsed() > LAST_PAUSE {
+            // It took its place: whatever cut it says nothing of how the next one will fare.
+            if held {
                 pause = FIRST_PAUSE;
+                if opened.elapsed() > FIRST_PAUSE {
+                    continue;
+                }
             }
             tokio::select! {
                 () = sleep(pause) => {}

@@ -11,6 +11,12 @@ pub(in crate::relay) fn phone() -> Profile {
     Profile::clone(&Catalogue::built_in().default_profile())
 }
 
+/// What a page of that phone is sent.
+pub(in crate::relay) fn own_overrides() -> Vec<Command> {
+    let version = Version::of("Chrome/156.0.8078.79").unwrap();
+    overrides::overrides(&phone(), &version, Kind::Page)
+}
+
 async fn supervised() -> (FakeBrowser, Supervisor, Tasks) {
     let browser = FakeBrowser::start().await;
     let tasks = Tasks::default();

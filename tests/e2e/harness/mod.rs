@@ -6,6 +6,7 @@
 
 mod cdp;
 mod chaser;
+mod connections;
 mod dns;
 pub mod docker;
 mod lab;
@@ -22,6 +23,7 @@ use ::chaser::runtime::Tasks;
 
 pub use cdp::Cdp;
 pub use chaser::{Chaser, Setup};
+pub use connections::ToDevTools;
 pub use dns::Dns;
 pub use lab::Lab;
 pub use leftovers::Footprint;

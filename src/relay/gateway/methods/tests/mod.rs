@@ -1,23 +1,71 @@
+mod emulation;
+
 use proptest::prelude::*;
 
+use serde_json::json;
+
 use super::*;
-use crate::relay::supervisor::tests::phone;
+use crate::relay::supervisor::tests::{own_overrides, phone};
 
 const AGENT: &str = "Mozilla/5.0 (Linux; Android 10; K) Mobile";
 
-fn judged(message: &str) -> Verdict {
-    let phone = phone();
-    judge(
-        message.as_bytes(),
-        Phone {
-            profile: &phone,
+/// A client with what it has emulated so far.
+#[derive(Default)]
+struct Client(Emulated);
+
+impl Client {
+    fn judged(&mut self, message: &[u8]) -> Verdict {
+        let (profile, overrides) = (phone(), own_overrides());
+        let phone = Phone {
+            profile: &profile,
             user_agent: AGENT,
-        },
-    )
+            overrides: &overrides,
+        };
+        judge(message, phone, &mut self.0)
+    }
+
+    fn command(&mut self, method: &str, params: &Value) -> Verdict {
+        let message = json!({ "id": 7, "method": method, "params": params, "sessionId": "S" });
+        self.judged(message.to_string().as_bytes())
+    }
+
+    /// The parameters that this command has when it reaches the browser, as the client's own.
+    fn own(&mut self, method: &str, params: &Value) -> Value {
+        emulated(self.command(method, params), true)
+    }
+
+    /// The same, as the profile's.
+    fn profiles(&mut self, method: &str, params: &Value) -> Value {
+        emulated(self.command(method, params), false)
+    }
+}
+
+fn emulated(verdict: Verdict, as_own: bool) -> Value {
+    let Verdict::Emulate {
+        text,
+        session,
+        meant,
+        ..
+    } = verdict
+    else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(meant, as_own, "{text}");
+    let mut command: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&command["id"], &command["sessionId"]),
+        (&json!(7), &json!("S"))
+    );
+    assert_eq!(session.as_deref(), Some("S"));
+    command["params"].take()
+}
+
+fn judged(message: &str) -> Verdict {
+    Client::default().judged(message.as_bytes())
 }
 
 fn command(method: &str, params: &Value) -> Verdict {
-    judged(&json!({ "id": 7, "method": method, "params": params, "sessionId": "S" }).to_string())
+    Client::default().command(method, params)
 }
 
 fn refused(verdict: &Verdict) -> String {
@@ -122,10 +170,6 @@ fn what_clients_do_by_default_leaves_the_phone_alone() {
             json!({ "enabled": false }),
         ),
         (
-            "Emulation.setHardwareConcurrencyOverride",
-            json!({ "hardwareConcurrency": 2 }),
-        ),
-        (
             "Emulation.setDeviceMetricsOverride",
             json!({ "width": 800, "height": 600, "deviceScaleFactor": 1, "mobile": false }),
         ),
@@ -145,36 +189,34 @@ fn what_clients_do_by_default_leaves_the_phone_alone() {
     ] {
         assert_eq!(command(method, &params), done(), "{method}");
     }
-    let other = json!({ "userAgent": "own" });
-    assert_eq!(
-        command("Emulation.setUserAgentOverride", &other),
-        Verdict::Pass
-    );
 }
 
 #[test]
-fn a_viewport_of_the_clients_own_is_put_on_the_phones_screen() {
-    let params = json!({ "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": false,
-        "screenWidth": 390, "scale": 1 });
-    let Verdict::Rewrite(message) = command("Emulation.setDeviceMetricsOverride", &params) else {
+fn downloads_go_where_the_browser_can_write() {
+    let params =
+        json!({ "behavior": "allowAndName", "downloadPath": "/home/me", "eventsEnabled": true });
+    let Verdict::Rewrite(message) = command("Browser.setDownloadBehavior", &params) else {
         panic!("not rewritten");
     };
     let message: Value = serde_json::from_str(&message).unwrap();
-    assert_eq!(message["id"], 7);
-    assert_eq!(message["sessionId"], "S");
-    assert_eq!(
-        message["params"],
-        json!({ "width": 390, "height": 844, "deviceScaleFactor": 3.0, "mobile": true,
-            "screenWidth": 360, "screenHeight": 780, "scale": 1 })
-    );
+    assert_eq!(message["method"], "Browser.setDownloadBehavior");
+    assert_eq!(message["params"]["downloadPath"], "/tmp/downloads");
+    assert_eq!(message["params"]["eventsEnabled"], true);
+    let deny = json!({ "behavior": "deny" });
+    assert_eq!(command("Browser.setDownloadBehavior", &deny), Verdict::Pass);
+}
+
+#[test]
+fn ids_below_zero_are_not_for_clients() {
+    assert!(refused(&judged(r#"{"id":-1,"method":"A.b"}"#)).contains("below zero"));
+    let shot = command("Page.captureScreenshot", &json!({}));
+    assert_eq!(shot, Verdict::InFront(Some("S".to_owned())));
 }
 
 proptest! {
     #[test]
     fn any_message_is_judged(message: Vec<u8>) {
-        let phone = phone();
-        let phone = Phone { profile: &phone, user_agent: AGENT };
         // Random bytes are never a command.
-        prop_assert!(matches!(judge(&message, phone), Verdict::Answer(_)));
+        prop_assert!(matches!(Client::default().judged(&message), Verdict::Answer(_)));
     }
 }

@@ -2,15 +2,20 @@
 //!
 //! Three kinds do not pass. Some would end or bypass the session for everybody: they are refused, or
 //! end the one client that meant to end its browser. Some could carry any other command past this
-//! table: refused, every current client has a flat way. And some only restore a desktop's defaults
-//! over the profile, which clients do without being asked: these are answered `{}` in the browser's
-//! place.
+//! table: refused, every current client has a flat way. And some emulate a device: what a client
+//! means wins, what its library does without being asked falls back to the profile ([`emulation`]).
+//!
+//! Others need a little help: a screenshot of a page in the background waits for it to be brought to
+//! the front, and downloads go where the browser can write.
+
+mod emulation;
 
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+pub(super) use self::emulation::Emulated;
 use super::message::{Envelope, Fault, unanswerable};
-use crate::profile::Profile;
+use crate::{cdp::Command, profile::Profile};
 
 /// What becomes of one message.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +24,16 @@ pub(super) enum Verdict {
     Pass,
     /// To the browser in these words.
     Rewrite(String),
+    /// To the browser in these words: from now on what `method` sets is this client's on the target
+    /// of `session` (`meant`), or the profile's again.
+    Emulate {
+        text: String,
+        session: Option<String>,
+        method: &'static str,
+        meant: bool,
+    },
+    /// To the browser as it is, once the page of this session is in front.
+    InFront(Option<String>),
     /// Not to the browser; this is the answer.
     Answer(String),
     /// The same, and then this client is through.
@@ -31,6 +46,17 @@ pub(super) struct Phone<'a> {
     pub(super) profile: &'a Profile,
     /// The User-Agent that the browser sends anyway.
     pub(super) user_agent: &'a str,
+    /// What the supervisor sends to a page.
+    pub(super) overrides: &'a [Command],
+}
+
+impl<'a> Phone<'a> {
+    /// The profile's own parameters of `method`.
+    fn own(&self, method: &str) -> Option<&'a Value> {
+        let mut overrides = self.overrides.iter();
+        let own = overrides.find(|command| command.method == method)?;
+        Some(&own.params)
+    }
 }
 
 enum Rule {
@@ -39,10 +65,15 @@ enum Rule {
     End,
     Refuse(&'static str),
     Rewrite(&'static str, Value),
+    /// The client's own emulation.
+    Own(&'static str, Value),
+    /// Back to the profile's.
+    Profile(&'static str, Value),
+    InFront,
 }
 
-/// Judges one message of a client.
-pub(super) fn judge(message: &[u8], phone: Phone<'_>) -> Verdict {
+/// Judges one message of a client that has emulated so much before.
+pub(super) fn judge(message: &[u8], phone: Phone<'_>, emulated: &mut Emulated) -> Verdict {
     let envelope = match Envelope::parse(message) {
         Ok(envelope) => envelope,
         Err(error) => {
@@ -50,7 +81,10 @@ pub(super) fn judge(message: &[u8], phone: Phone<'_>) -> Verdict {
             return Verdict::Answer(unanswerable(Fault::Unreadable, &why));
         }
     };
-    match rule(&envelope, phone) {
+    if envelope.id.is_some_and(|id| id < 0) {
+        return Verdict::Answer(envelope.refused("ids below zero are the gateway's own"));
+    }
+    match rule(&envelope, phone, emulated) {
         Rule::Pass => Verdict::Pass,
         Rule::Done => Verdict::Answer(envelope.done()),
         Rule::End => Verdict::EndClient(envelope.done()),
@@ -58,12 +92,28 @@ pub(super) fn judge(message: &[u8], phone: Phone<'_>) -> Verdict {
             "{} is not available in this session: {why}",
             envelope.method
         ))),
-        Rule::Rewrite(_, _) if envelope.id.is_none() => Verdict::Pass,
+        // Without an id the browser refuses it, in its own words.
+        _ if envelope.id.is_none() => Verdict::Pass,
         Rule::Rewrite(method, params) => Verdict::Rewrite(envelope.rewritten(method, &params)),
+        Rule::Own(method, params) => emulate(&envelope, method, &params, true),
+        Rule::Profile(method, params) => emulate(&envelope, method, &params, false),
+        Rule::InFront => Verdict::InFront(envelope.session.map(Into::into)),
     }
 }
 
-fn rule(envelope: &Envelope<'_>, phone: Phone<'_>) -> Rule {
+fn emulate(envelope: &Envelope<'_>, method: &'static str, params: &Value, meant: bool) -> Verdict {
+    Verdict::Emulate {
+        text: envelope.rewritten(method, params),
+        session: envelope.session.as_deref().map(str::to_owned),
+        method,
+        meant,
+    }
+}
+
+fn rule(envelope: &Envelope<'_>, phone: Phone<'_>, emulated: &mut Emulated) -> Rule {
+    if let Some(rule) = emulation::rule(envelope, phone, emulated) {
+        return rule;
+    }
     match envelope.method.as_ref() {
         "Browser.close" => Rule::End,
         "Browser.crash" | "Browser.crashGpuProcess" => {
@@ -82,19 +132,10 @@ fn rule(envelope: &Envelope<'_>, phone: Phone<'_>) -> Rule {
         method if method.starts_with("Tethering.") => {
             Rule::Refuse("ports of the browser's machine are not for clients")
         }
-        "Emulation.clearDeviceMetricsOverride"
-        | "Page.clearDeviceMetricsOverride"
-        | "Emulation.setTouchEmulationEnabled"
-        | "Page.setTouchEmulationEnabled"
-        | "Emulation.setHardwareConcurrencyOverride"
-        | "Browser.setWindowBounds"
-        | "Browser.setContentsSize" => Rule::Done,
-        "Emulation.setDeviceMetricsOverride" | "Page.setDeviceMetricsOverride" => {
-            viewport(envelope, phone.profile)
-        }
-        "Emulation.setUserAgentOverride" | "Network.setUserAgentOverride" => {
-            user_agent(envelope, phone.user_agent)
-        }
+        // The window is the profile's; Playwright sizes it along with every viewport.
+        "Browser.setWindowBounds" | "Browser.setContentsSize" => Rule::Done,
+        "Browser.setDownloadBehavior" | "Page.setDownloadBehavior" => downloads(envelope),
+        "Page.captureScreenshot" => Rule::InFront,
         _ => Rule::Pass,
     }
 }
@@ -164,46 +205,24 @@ fn flat_auto(envelope: &Envelope<'_>) -> Rule {
     }
 }
 
-/// What Puppeteer and Playwright set when nobody asked them for a viewport.
-const DEFAULT_VIEWPORTS: [(f64, f64); 2] = [(800.0, 600.0), (1280.0, 720.0)];
+/// Where the browser can write: its scratch space, which ends with it.
+const DOWNLOADS: &str = "/tmp/downloads";
 
-fn viewport(envelope: &Envelope<'_>, profile: &Profile) -> Rule {
+/// A client names a folder of its own machine, which the browser cannot have.
+fn downloads(envelope: &Envelope<'_>) -> Rule {
     let Ok(mut params) = params::<Map<String, Value>>(envelope) else {
         return UNREADABLE;
     };
-    let side = |key: &str| params.get(key).and_then(Value::as_f64);
-    let (Some(width), Some(height)) = (side("width"), side("height")) else {
-        return UNREADABLE;
+    if !params.contains_key("downloadPath") {
+        return Rule::Pass;
+    }
+    params.insert("downloadPath".to_owned(), DOWNLOADS.into());
+    let method = match envelope.method.as_ref() {
+        "Page.setDownloadBehavior" => "Page.setDownloadBehavior",
+        _ => "Browser.setDownloadBehavior",
     };
-    if width == 0.0 || height == 0.0 || DEFAULT_VIEWPORTS.contains(&(width, height)) {
-        return Rule::Done;
-    }
-    // The client's viewport on the profile's screen.
-    let screen = &profile.screen;
-    for (key, value) in [
-        ("mobile", json!(true)),
-        ("deviceScaleFactor", json!(screen.device_pixel_ratio)),
-        ("screenWidth", json!(screen.width)),
-        ("screenHeight", json!(screen.height)),
-    ] {
-        params.insert(key.to_owned(), value);
-    }
-    Rule::Rewrite("Emulation.setDeviceMetricsOverride", Value::Object(params))
-}
-
-fn user_agent(envelope: &Envelope<'_>, own: &str) -> Rule {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Agent {
-        user_agent: String,
-    }
-    match params::<Agent>(envelope) {
-        Err(unreadable) => unreadable,
-        Ok(Agent { user_agent }) if user_agent.is_empty() || user_agent == own => Rule::Done,
-        Ok(_) => Rule::Pass,
-    }
+    Rule::Rewrite(method, Value::Object(params))
 }
 
 #[cfg(test)]
-#[path = "methods_tests.rs"]
 mod tests;
