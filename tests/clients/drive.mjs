@@ -110,6 +110,11 @@ const COMMANDS = {
     const response = await page.goto(url, library.navigation);
     return { status: response?.status() ?? null, url: page.url() };
   },
+  reload: async () => void (await page.reload(library.navigation)),
+  back: async () => void (await page.goBack(library.navigation)),
+  forward: async () => void (await page.goForward(library.navigation)),
+  // The same words in all three.
+  tap: ({ x, y }) => page.touchscreen.tap(x, y),
   attempt: ({ url }) => attempt(url),
   evaluate: ({ script }) => page.evaluate(script),
   screenshot: async () => Buffer.from(await page.screenshot()).toString('base64'),

@@ -22,6 +22,7 @@ mod load;
 mod meter;
 mod operator;
 mod orders;
+mod profile;
 mod quiet;
 mod restart;
 mod starting;

@@ -41,6 +41,14 @@ impl Cdp {
         }
     }
 
+    /// A connection over a stream that somebody else made.
+    pub async fn over(stream: std::net::TcpStream, url: &str) -> Self {
+        stream.set_nonblocking(true).unwrap();
+        let stream = MaybeTlsStream::Plain(TcpStream::from_std(stream).unwrap());
+        let (socket, _response) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        Self { socket, next: 1 }
+    }
+
     /// A connection that must come about.
     pub async fn open(url: &str) -> Self {
         Self::connect(url)

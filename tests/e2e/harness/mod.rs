@@ -15,6 +15,7 @@ mod library;
 mod node;
 mod origin;
 mod patience;
+mod plain;
 pub mod processes;
 mod rest;
 mod trap;
@@ -29,8 +30,9 @@ pub use lab::Lab;
 pub use leftovers::Footprint;
 pub use library::{Client, Library};
 pub use node::{Node, session_id, spec};
-pub use origin::{Bytes, Origin};
+pub use origin::{Bytes, Origin, Page, Seen};
 pub use patience::{eventually, seconds};
+pub use plain::Plain;
 pub use rest::{Answer, Api, Session};
 pub use trap::Trap;
 

@@ -6,6 +6,7 @@
 mod answers;
 mod certificate;
 mod counted;
+mod published;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::counted::{Books, Counted};
+pub use self::published::Page;
+use self::published::Published;
 use super::Lab;
 
 /// What a meter must show.
@@ -52,6 +55,7 @@ pub struct Origin {
 struct Records {
     connections: Mutex<Vec<Arc<Books>>>,
     requests: Mutex<Vec<Seen>>,
+    published: Published,
 }
 
 impl Origin {
@@ -102,6 +106,22 @@ impl Origin {
         self.records.connections.lock().len()
     }
 
+    /// Requests and posts so far, as if they had never been.
+    pub fn forget(&self) {
+        self.records.requests.lock().clear();
+        self.records.published.forget_posted();
+    }
+
+    /// From now on `path` is answered with this page, on every name and both ports.
+    pub fn publish(&self, path: &str, page: Page) {
+        self.records.published.put(path, page);
+    }
+
+    /// What was posted to a published path.
+    pub fn posted(&self, path: &str) -> Vec<String> {
+        self.records.published.posted(path)
+    }
+
     pub fn requests_of(&self, peer: IpAddr) -> Vec<Seen> {
         let requests = self.records.requests.lock();
         requests
@@ -150,7 +170,11 @@ impl Origin {
             let (origin, tasks) = (self.clone(), tasks.clone());
             async move {
                 origin.remember(&request, peer);
-                Ok::<_, Infallible>(answers::answer(request, peer, &tasks).await)
+                let answer = match origin.records.published.answer(request).await {
+                    Ok(published) => published,
+                    Err(request) => answers::answer(request, peer, &tasks).await,
+                };
+                Ok::<_, Infallible>(answer)
             }
         });
         let connection = hyper::server::conn::http1::Builder::new()
