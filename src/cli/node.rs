@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -145,10 +146,34 @@ fn state(status: &pb::GetNodeResponse) -> &'static str {
     }
 }
 
+fn level(condition: &pb::Condition) -> &'static str {
+    match condition.level() {
+        pb::ConditionLevel::Unspecified => "unknown",
+        pb::ConditionLevel::Ok => "ok",
+        pb::ConditionLevel::Degraded => "degraded",
+        pb::ConditionLevel::Critical => "critical",
+    }
+}
+
+fn since(condition: &pb::Condition) -> String {
+    let seconds = condition.since.map_or(0, |since| since.seconds);
+    let since = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    let text = since.and_then(|since| since.format(&Rfc3339).ok());
+    text.unwrap_or_default()
+}
+
 fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
     let addresses = status.egress_addresses.iter().map(
         |address| json!({ "ip": address.ip, "usable": address.usable, "sessions": address.sessions }),
     );
+    let conditions = status.conditions.iter().map(|condition| {
+        json!({
+            "name": condition.name,
+            "level": level(condition),
+            "since": since(condition),
+            "why": condition.why,
+        })
+    });
     json!({
         "node": status.node_id,
         "version": status.version,
@@ -163,6 +188,8 @@ fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
         "destroying": status.destroying,
         "egress_addresses": addresses.collect::<Vec<_>>(),
         "egress_refused": status.egress_refused,
+        "admission_stopped": status.admission_stopped,
+        "conditions": conditions.collect::<Vec<_>>(),
         "relay": status.relay_pid,
         "cdp_address": status.cdp_address,
         "image": status.image,
@@ -195,7 +222,14 @@ fn show_status(status: pb::GetNodeResponse) {
     ] {
         table.row([name.to_owned(), value]);
     }
+    if !status.admission_stopped.is_empty() {
+        table.row([
+            "admission".to_owned(),
+            format!("stopped: {}", status.admission_stopped),
+        ]);
+    }
     output::print(table.to_string().trim_start());
+    show_conditions(&status.conditions);
     if status.egress_addresses.is_empty() {
         return;
     }
@@ -210,4 +244,26 @@ fn show_status(status: pb::GetNodeResponse) {
     }
     output::line("");
     output::print(addresses);
+}
+
+fn show_conditions(conditions: &[pb::Condition]) {
+    if conditions.is_empty() {
+        return;
+    }
+    let mut table = Table::new([
+        ("CONDITION", Align::Left),
+        ("LEVEL", Align::Left),
+        ("SINCE", Align::Left),
+        ("WHY", Align::Left),
+    ]);
+    for condition in conditions {
+        table.row([
+            condition.name.clone(),
+            level(condition).to_owned(),
+            since(condition),
+            condition.why.clone(),
+        ]);
+    }
+    output::line("");
+    output::print(table);
 }

@@ -29,8 +29,13 @@ pub enum ControlError {
         problem: String,
     },
     /// No node can take the session now.
-    #[error("no session can be started now: {0}")]
-    NoCapacity(String),
+    #[error("no session can be started now: {why}")]
+    NoCapacity {
+        /// Why.
+        why: String,
+        /// When asking again may help.
+        retry_after: Duration,
+    },
     /// The node that has the session does not answer.
     #[error("the session's node does not answer; try again")]
     NodeAway(#[source] NodeError),
@@ -40,6 +45,14 @@ pub enum ControlError {
 }
 
 impl ControlError {
+    /// A refusal for lack of room; a node that gives no hint is asked again after a while.
+    pub(super) fn no_capacity(why: String, retry_after: Option<Duration>) -> Self {
+        Self::NoCapacity {
+            why,
+            retry_after: retry_after.unwrap_or(Duration::from_secs(5)),
+        }
+    }
+
     /// The public word.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -50,7 +63,7 @@ impl ControlError {
             Self::Exceeded(Exceeded::Concurrent { .. }) => "concurrency_limit",
             Self::Exceeded(Exceeded::Rate { .. }) => "rate_limited",
             Self::Invalid { .. } => "invalid_request",
-            Self::NoCapacity(_) => "no_capacity",
+            Self::NoCapacity { .. } => "no_capacity",
             Self::NodeAway(_) => "node_unavailable",
             Self::Internal(_) => "internal",
         }
@@ -63,7 +76,7 @@ impl ControlError {
             Self::Exceeded(
                 Exceeded::Concurrent { retry_after, .. } | Exceeded::Rate { retry_after, .. },
             ) => Some(*retry_after),
-            Self::NoCapacity(_) => Some(Duration::from_secs(5)),
+            Self::NoCapacity { retry_after, .. } => Some(*retry_after),
             Self::NodeAway(_) => Some(Duration::from_secs(1)),
             Self::Unauthorised
             | Self::SessionNotFound
@@ -82,7 +95,7 @@ impl Classify for ControlError {
             Self::SessionNotOpen => Class::Conflict,
             Self::Exceeded(_) => Class::Exhausted,
             Self::Invalid { .. } => Class::Invalid,
-            Self::NoCapacity(_) | Self::NodeAway(_) => Class::Unavailable,
+            Self::NoCapacity { .. } | Self::NodeAway(_) => Class::Unavailable,
             Self::Internal(_) => Class::Internal,
         }
     }

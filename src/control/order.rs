@@ -129,7 +129,7 @@ impl Control {
         let id = &record.id;
         debug!(session = %id, %error, "order not taken");
         let refused = match &error {
-            NodeError::Full(_) | NodeError::Invalid(_) => true,
+            NodeError::Full { .. } | NodeError::Invalid(_) => true,
             NodeError::Away(_)
             | NodeError::Silent(_)
             | NodeError::Unknown
@@ -150,8 +150,9 @@ impl Control {
             return error;
         }
         match error {
-            NodeError::Full(said) | NodeError::Away(said) => ControlError::NoCapacity(said),
-            NodeError::Silent(_) => ControlError::NoCapacity(error.to_string()),
+            NodeError::Full { said, retry_after } => ControlError::no_capacity(said, retry_after),
+            NodeError::Away(said) => ControlError::no_capacity(said, None),
+            NodeError::Silent(_) => ControlError::no_capacity(error.to_string(), None),
             NodeError::Invalid(problem) => ControlError::Invalid {
                 field: "request".to_owned(),
                 problem,

@@ -98,6 +98,7 @@ pub async fn start(
         launch: launch.clone(),
         settings: settings.clone(),
         node: config.node.clone(),
+        host: config.host.clone(),
         instance: config.instance.clone(),
         profiles,
         session: config.session.clone(),

@@ -100,12 +100,12 @@ impl Docker {
         Ok(Self { engine, socket })
     }
 
-    /// Whether the engine answers.
+    /// Whether the engine answers within `limit`.
     ///
     /// # Errors
     /// [`DockerError`] for every way it does not.
-    pub async fn ping(&self) -> Result<(), DockerError> {
-        self.call("ping", &self.socket, LOOK, self.engine.ping())
+    pub async fn ping(&self, limit: Duration) -> Result<(), DockerError> {
+        self.call("ping", &self.socket, limit, self.engine.ping())
             .await?;
         Ok(())
     }

@@ -112,5 +112,5 @@ async fn an_unknown_image_is_named() {
     let error = docker.create(&fresh_name(), &spec).await.unwrap_err();
     assert_matches::assert_matches!(error, DockerError::ImageMissing { image } if image == "chaser/none:never");
     assert!(!docker.info().await.unwrap().logging_driver.is_empty());
-    docker.ping().await.unwrap();
+    docker.ping(LOOK).await.unwrap();
 }

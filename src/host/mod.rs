@@ -6,6 +6,7 @@
 
 mod engine;
 mod machine;
+pub mod monitor;
 mod probe;
 mod trial;
 

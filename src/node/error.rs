@@ -1,9 +1,10 @@
 //! What a node answers when it cannot do as it was asked, and why it could not start.
 
-use std::io;
+use std::{io, time::Duration};
 
 use crate::{
     docker::DockerError,
+    host::monitor::{Condition, Level},
     journal::JournalError,
     model::{Class, Classify, SessionId},
     relay::launch::LaunchError,
@@ -32,6 +33,16 @@ pub enum NodeError {
         /// The limit.
         max: u32,
     },
+    /// The host is in trouble.
+    #[error("no session is admitted while the host's {condition} is {level}")]
+    Strained {
+        /// What is wrong.
+        condition: Condition,
+        /// How bad.
+        level: Level,
+        /// When asking again may help.
+        retry_after: Duration,
+    },
     /// No address.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -52,12 +63,31 @@ pub enum NodeError {
     Stopping,
 }
 
+impl NodeError {
+    /// When the same order may succeed, where that is known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Strained { retry_after, .. } => Some(*retry_after),
+            Self::Route(RouteError::Exhausted(exhausted)) => exhausted.retry_after,
+            Self::Full { .. }
+            | Self::Unknown { .. }
+            | Self::OtherSpec { .. }
+            | Self::Route(_)
+            | Self::NotReady { .. }
+            | Self::Journal(_)
+            | Self::Clock(_)
+            | Self::Stopping => None,
+        }
+    }
+}
+
 impl Classify for NodeError {
     fn class(&self) -> Class {
         match self {
             Self::Unknown { .. } => Class::NotFound,
             Self::OtherSpec { .. } => Class::Conflict,
-            Self::Full { .. } => Class::Exhausted,
+            Self::Full { .. } | Self::Strained { .. } => Class::Exhausted,
             Self::Route(error) => error.class(),
             Self::NotReady { .. } | Self::Stopping => Class::Unavailable,
             Self::Journal(error) => error.class(),

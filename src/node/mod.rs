@@ -8,6 +8,7 @@
 
 mod admission;
 mod error;
+mod guard;
 mod ledger;
 mod link;
 mod orders;
@@ -15,6 +16,7 @@ pub mod reconcile;
 mod restart;
 mod status;
 mod upkeep;
+mod vitals;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,11 +31,14 @@ pub use orders::Placement;
 pub use status::{AddressStatus, NodeState, Status};
 
 use self::{
+    guard::Guard,
     link::Link,
     status::{Conditions, Memory},
+    vitals::Vitals,
 };
 use crate::{
     docker::Docker,
+    host::monitor,
     instance::{self, Instance, Instances, NODE_LABEL, Tools, View},
     journal::{self, Journal, Recovered, StateLock},
     model::{EndReason, NodeId, Phase},
@@ -80,6 +85,8 @@ pub struct Parts {
     pub settings: Settings,
     /// `[node]`.
     pub node: Config,
+    /// `[host]`.
+    pub host: monitor::Config,
     /// `[instance]`.
     pub instance: instance::Config,
     /// What devices sessions can be.
@@ -107,6 +114,10 @@ struct Inner {
     hub: Hub,
     conditions: watch::Sender<Conditions>,
     relay: watch::Sender<Option<Welcome>>,
+    /// How the host fares, and what follows from it.
+    guard: Guard,
+    /// Whether Docker's events are heard.
+    ear: monitor::Pulse,
     /// Cancelled when everything was ended: from then on the relay may stay away.
     ended: CancellationToken,
     /// Held for as long as the node lives.
@@ -153,14 +164,17 @@ pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
             hub,
             conditions: watch::Sender::new(Conditions::default()),
             relay: watch::Sender::new(Some(welcome.clone())),
+            guard: Guard::new(parts.host.recovery),
+            ear: monitor::Pulse::new(),
             ended: CancellationToken::new(),
             _lock: lock,
         }),
     };
+    let vitals = Vitals::new(&node, parts.host, parts.state_dir);
     let (settling, tasks_of_node) = (node.clone(), tasks.clone());
     tasks.spawn("reconcile", move |stop| async move {
         tokio::select! {
-            () = settling.settle((link, welcome), known, &tasks_of_node) => {}
+            () = settling.settle((link, welcome), (known, vitals), &tasks_of_node) => {}
             () = stop.cancelled() => {}
         }
     });
@@ -169,7 +183,12 @@ pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
 
 impl Node {
     /// Compares the journal with the host, then takes orders and keeps everything true.
-    async fn settle(&self, (link, welcome): (Link, Welcome), known: Recovered, tasks: &Tasks) {
+    async fn settle(
+        &self,
+        (link, welcome): (Link, Welcome),
+        (known, vitals): (Recovered, Vitals),
+        tasks: &Tasks,
+    ) {
         Box::pin(restart::run(self, known)).await;
         let node = || self.clone();
         let (linked, eared, folded, swept) = (node(), node(), node(), node());
@@ -177,6 +196,7 @@ impl Node {
         tasks.spawn("docker events", |stop| upkeep::listen(eared, stop));
         tasks.spawn("meters", |stop| upkeep::fold(folded, stop));
         tasks.spawn("sweep", |stop| upkeep::sweep(swept, stop));
+        vitals.start(&node(), tasks);
         self.condition(|conditions| conditions.settled = true);
         info!(node = %self.inner.id, max_sessions = self.inner.max_sessions, "node ready");
     }
@@ -187,6 +207,10 @@ impl Node {
 
     fn instances(&self) -> &Instances {
         &self.inner.instances
+    }
+
+    fn guard(&self) -> &Guard {
+        &self.inner.guard
     }
 
     fn routes(&self) -> &Routes {

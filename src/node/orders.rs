@@ -71,6 +71,9 @@ impl Node {
         if state != NodeState::Ready {
             return Err(not_ready(&state));
         }
+        if let Some(refusal) = self.guard().refusal() {
+            return Err(refusal.into());
+        }
         let (created_at, now) = (wall_now(), boot_now()?);
         let instance = InstanceId::random();
         let row = SessionRow {

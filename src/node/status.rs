@@ -6,6 +6,7 @@ use procfs::Current;
 use time::OffsetDateTime;
 
 use crate::{
+    host::monitor::Standing,
     model::{NodeId, Phase},
     runtime::wall_now,
     session::Session,
@@ -102,6 +103,10 @@ pub struct Status {
     pub memory_total: u64,
     /// Requests that the egress policy refused since the relay started, by reason.
     pub egress_refused: BTreeMap<String, u64>,
+    /// How the host fares.
+    pub conditions: Vec<Standing>,
+    /// Why no session is admitted now although the node is ready.
+    pub admission_stopped: Option<String>,
 }
 
 /// Memory of the host, bytes.
@@ -160,6 +165,8 @@ impl Node {
             memory_available: memory.available,
             memory_total: memory.total,
             egress_refused: self.refused().await,
+            conditions: self.guard().standings(),
+            admission_stopped: self.guard().refusal().map(|refusal| refusal.why),
         }
     }
 

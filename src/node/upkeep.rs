@@ -113,6 +113,7 @@ async fn hear(node: &Node) {
     // Whatever died while nobody listened.
     match docker.list(&node.label()).await {
         Ok(containers) => {
+            node.inner.ear.record(Ok(()));
             node.condition(|conditions| conditions.docker_down = None);
             for container in containers.iter().filter(|container| !container.running) {
                 if let Some(id) = restart::instance_of(container) {
@@ -121,6 +122,7 @@ async fn hear(node: &Node) {
             }
         }
         Err(error) => {
+            node.inner.ear.record(Err(error.to_string()));
             node.condition(|conditions| conditions.docker_down = Some(error.to_string()));
             return;
         }

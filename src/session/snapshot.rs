@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 
 use crate::{
+    host::monitor::Standing,
     journal::SessionRow,
     model::{EndReason, Failure, Phase, SessionId, SessionSpec, Traffic},
 };
@@ -90,6 +91,8 @@ pub enum What {
         /// The sessions that it took.
         sessions: Vec<SessionId>,
     },
+    /// A condition of the host changed its level.
+    Condition(Standing),
 }
 
 /// What a watcher gets.

@@ -1,5 +1,5 @@
-//! Code generated from `proto/`: the words of the wire, nothing else. Conversions to and from
-//! [`crate::model`] live with whoever speaks the protocol.
+//! Code generated from `proto/` and the words beside it. Conversions to and from [`crate::model`] live
+//! with whoever speaks the protocol.
 
 /// `chaser.node.v1`: what a control plane asks of a node.
 #[expect(
@@ -32,3 +32,6 @@ pub mod relay {
 
 /// The compiled schemas, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Metadata of a gRPC refusal: after how many milliseconds the same call may succeed.
+pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";

@@ -18,6 +18,7 @@ mod egress;
 mod emulation;
 mod endings;
 mod flow;
+mod host;
 mod load;
 mod meter;
 mod operator;

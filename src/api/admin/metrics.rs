@@ -31,6 +31,11 @@ struct Refused {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    condition: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Address {
     ip: String,
 }
@@ -46,6 +51,8 @@ struct NodeGauges {
     address_sessions: Family<Address, Number>,
     /// Counted in the relay; here it is only shown.
     egress_refused: Family<Refused, Counter>,
+    condition: Family<Named, Number>,
+    admitting: Number,
     memory_available: Number,
     memory_total: Number,
 }
@@ -115,6 +122,16 @@ impl NodeGauges {
             self.egress_refused.clone(),
         );
         registry.register(
+            "condition",
+            "How the host fares: 0 ok, 1 degraded, 2 critical",
+            self.condition.clone(),
+        );
+        registry.register(
+            "admitting",
+            "Whether the host's conditions let sessions in",
+            self.admitting.clone(),
+        );
+        registry.register(
             "memory_available_bytes",
             "Memory of the host that is free or can be freed",
             self.memory_available.clone(),
@@ -144,6 +161,18 @@ impl NodeGauges {
                 .get_or_create(&Phase { phase })
                 .set(count.into());
         }
+        for condition in &node.conditions {
+            let level = match condition.level() {
+                pb::ConditionLevel::Unspecified | pb::ConditionLevel::Ok => 0,
+                pb::ConditionLevel::Degraded => 1,
+                pb::ConditionLevel::Critical => 2,
+            };
+            let condition = condition.name.clone();
+            self.condition
+                .get_or_create(&Named { condition })
+                .set(level);
+        }
+        self.admitting.set(node.admission_stopped.is_empty().into());
         self.sessions_max.set(node.max_sessions.into());
         self.memory_available.set(node.memory_available_bytes);
         self.memory_total.set(node.memory_total_bytes);

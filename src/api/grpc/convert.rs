@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::{
+    host::monitor::{Level, Standing},
     model::{Blame, EndReason, Failure, Phase, SessionSpec, Substrate, Traffic},
     node::{NodeState, Placement, Status},
     session::{Event, Item, Snapshot, What},
@@ -119,6 +120,7 @@ pub(super) fn item(item: Item) -> pb::WatchResponse {
                         session_ids: sessions.into_iter().map(String::from).collect(),
                     })
                 }
+                What::Condition(standing) => event::What::Condition(condition(standing)),
             }),
         }),
     };
@@ -136,6 +138,20 @@ pub(super) fn placement(of: Placement) -> pb::InspectSessionResponse {
         route: of.route,
         relay_pid: of.relay_pid,
         relay_id: of.relay_id,
+    }
+}
+
+fn condition(of: Standing) -> pb::Condition {
+    let level = match of.level {
+        Level::Ok => pb::ConditionLevel::Ok,
+        Level::Degraded => pb::ConditionLevel::Degraded,
+        Level::Critical => pb::ConditionLevel::Critical,
+    };
+    pb::Condition {
+        name: of.condition.as_str().to_owned(),
+        level: level.into(),
+        since: Some(timestamp(of.since)),
+        why: of.why,
     }
 }
 
@@ -170,5 +186,7 @@ pub(super) fn status(of: Status) -> pb::GetNodeResponse {
         memory_available_bytes: of.memory_available,
         memory_total_bytes: of.memory_total,
         egress_refused: of.egress_refused.into_iter().collect(),
+        conditions: of.conditions.into_iter().map(condition).collect(),
+        admission_stopped: of.admission_stopped.unwrap_or_default(),
     }
 }

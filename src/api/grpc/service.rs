@@ -4,14 +4,17 @@ use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use super::{convert, validate};
 use crate::{
     api::codes,
     model::{Classify, Phase},
     node::{Node, NodeError},
-    wire::node::{self as pb, node_service_server::NodeService},
+    wire::{
+        RETRY_PUSHBACK,
+        node::{self as pb, node_service_server::NodeService},
+    },
 };
 
 /// One node behind gRPC.
@@ -37,7 +40,12 @@ impl From<NodeError> for Status {
         } else {
             codes(error.class()).grpc
         };
-        Self::new(code, error.to_string())
+        let mut status = Self::new(code, error.to_string());
+        if let Some(wait) = error.retry_after() {
+            let millis = MetadataValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            status.metadata_mut().insert(RETRY_PUSHBACK, millis);
+        }
+        status
     }
 }
 

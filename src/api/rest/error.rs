@@ -67,7 +67,7 @@ impl From<ControlError> for Refusal {
                 StatusCode::TOO_MANY_REQUESTS
             }
             ControlError::Invalid { .. } => StatusCode::BAD_REQUEST,
-            ControlError::NoCapacity(_) | ControlError::NodeAway(_) => {
+            ControlError::NoCapacity { .. } | ControlError::NodeAway(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             ControlError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -15,7 +15,10 @@ use tonic::{
 use super::Sighting;
 use crate::{
     model::{Class, Classify, EndReason, SessionId, SessionSpec},
-    wire::node::{self as pb, node_service_client::NodeServiceClient},
+    wire::{
+        RETRY_PUSHBACK,
+        node::{self as pb, node_service_client::NodeServiceClient},
+    },
 };
 
 /// `Provision` without waiting and `Teardown` reach the relay; a browser is never waited for.
@@ -43,8 +46,13 @@ pub enum NodeError {
     #[error("the node did not answer within {} s", .0.as_secs())]
     Silent(Duration),
     /// No room.
-    #[error("the node has no room: {0}")]
-    Full(String),
+    #[error("the node has no room: {said}")]
+    Full {
+        /// Its words.
+        said: String,
+        /// When asking again may help, if it said so.
+        retry_after: Option<Duration>,
+    },
     /// The order can never succeed.
     #[error("the node refuses the order: {0}")]
     Invalid(String),
@@ -196,7 +204,12 @@ impl From<Status> for NodeError {
     fn from(status: Status) -> Self {
         let said = status.message().to_owned();
         match status.code() {
-            Code::ResourceExhausted => Self::Full(said),
+            Code::ResourceExhausted => {
+                let hint = status.metadata().get(RETRY_PUSHBACK);
+                let millis = hint.and_then(|hint| hint.to_str().ok()?.parse().ok());
+                let retry_after = millis.map(Duration::from_millis);
+                Self::Full { said, retry_after }
+            }
             Code::InvalidArgument | Code::OutOfRange | Code::AlreadyExists => Self::Invalid(said),
             Code::NotFound => Self::Unknown,
             Code::Unavailable
@@ -220,7 +233,7 @@ impl Classify for NodeError {
         match self {
             Self::Address(_) | Self::Broken(_) => Class::Internal,
             Self::Away(_) | Self::Silent(_) => Class::Unavailable,
-            Self::Full(_) => Class::Exhausted,
+            Self::Full { .. } => Class::Exhausted,
             Self::Invalid(_) => Class::Invalid,
             Self::Unknown => Class::NotFound,
         }

@@ -121,6 +121,7 @@ mod tests {
     fn the_documented_file_names_every_key() {
         let sections = [
             ("node", fields::<crate::node::Config>()),
+            ("host", fields::<crate::host::monitor::Config>()),
             ("profile", fields::<crate::profile::Config>()),
             ("instance", fields::<crate::instance::Config>()),
             ("session", fields::<crate::session::Config>()),

@@ -29,6 +29,7 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
     ports(config)?;
     limits(config)?;
     lifetimes(config)?;
+    host(config)?;
     let url = &config.cdp.public_url;
     require(
         url.is_empty() || is_websocket_url(url),
@@ -163,6 +164,39 @@ fn limits(config: &Config) -> Result<(), Problem> {
     ];
     for (key, text) in named {
         require(!text.is_empty(), key, "is empty, but must name something")?;
+    }
+    Ok(())
+}
+
+fn host(config: &Config) -> Result<(), Problem> {
+    let shortest = Duration::from_millis(100);
+    let longest = Duration::from_secs(60);
+    let interval = config.host.sample_interval;
+    require(
+        (shortest..=longest).contains(&interval),
+        "host.sample_interval",
+        format!(
+            "is \"{}\", but must be from \"100ms\" to \"1m\"",
+            humantime::format_duration(interval)
+        ),
+    )?;
+    for (key, first, second, rises) in config.host.pairs() {
+        let agree = if rises {
+            first <= second
+        } else {
+            first >= second
+        };
+        let bound = if rises { "at least" } else { "at most" };
+        require(
+            agree,
+            key,
+            format!("is critical before it is degraded: it must be {bound} its degraded threshold"),
+        )?;
+        require(
+            !key.ends_with("_percent") || first.max(second) <= 100,
+            key,
+            "and its degraded threshold are percentages: 100 is all",
+        )?;
     }
     Ok(())
 }

@@ -170,6 +170,30 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "`instance.pids`",
         "at least 64",
     ),
+    (
+        "CHASER_HOST_SAMPLE_INTERVAL",
+        "5ms",
+        "`host.sample_interval`",
+        "from \"100ms\"",
+    ),
+    (
+        "CHASER_HOST_DISK_CRITICAL_BYTES",
+        "9999999999",
+        "`host.disk_critical_bytes`",
+        "at most its degraded threshold",
+    ),
+    (
+        "CHASER_HOST_DOCKER_CRITICAL",
+        "1s",
+        "`host.docker_critical`",
+        "at least its degraded threshold",
+    ),
+    (
+        "CHASER_HOST_PRESSURE_CRITICAL_PERCENT",
+        "400",
+        "`host.pressure_critical_percent`",
+        "100 is all",
+    ),
 ];
 
 #[test]

@@ -23,7 +23,7 @@ use serde::Deserialize;
 pub use catalogue::DOCUMENTED;
 pub use layers::{Flag, Sources};
 
-use crate::{api, control, instance, node, profile, relay, routes, session};
+use crate::{api, control, host::monitor, instance, node, profile, relay, routes, session};
 
 use super::telemetry;
 
@@ -35,8 +35,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Sockets, counters, pids.
     pub runtime_dir: PathBuf,
-    /// The host.
+    /// The node.
     pub node: node::Config,
+    /// When the host is in trouble.
+    pub host: monitor::Config,
     /// Device profiles.
     pub profile: profile::Config,
     /// Containers.
@@ -61,6 +63,7 @@ impl Default for Config {
             state_dir: PathBuf::from("/var/lib/chaser"),
             runtime_dir: PathBuf::from("/run/chaser"),
             node: node::Config::default(),
+            host: monitor::Config::default(),
             profile: profile::Config::default(),
             instance: instance::Config::default(),
             session: session::Config::default(),

@@ -220,6 +220,19 @@ impl RelayClient {
         Ok(())
     }
 
+    /// Whether the relay turns its wheels. A relay that is too old for the question does.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail to answer within `limit`.
+    pub async fn ping(&self, limit: Duration) -> Result<(), RelayError> {
+        match within(limit, self.rpc.clone().ping(pb::PingRequest {})).await {
+            Err(RelayError::Refused(status)) if status.code() == tonic::Code::Unimplemented => {
+                Ok(())
+            }
+            answer => answer.map(drop),
+        }
+    }
+
     /// All that the relay holds and remembers.
     ///
     /// # Errors

@@ -214,6 +214,10 @@ impl RelayService for Rpc {
         self.relay.ledger.ack(ack.seq);
         Ok(Response::new(pb::AckResponse {}))
     }
+
+    async fn ping(&self, _request: Request<pb::PingRequest>) -> Answer<pb::PingResponse> {
+        Ok(Response::new(pb::PingResponse {}))
+    }
 }
 
 impl Rpc {

@@ -21,7 +21,7 @@ use std::{
 use nix::sched::{CloneFlags, setns};
 use rustix::fs::{FlockOperation, flock};
 
-use super::{docker, processes};
+use super::{docker, processes, small_disk};
 
 const CLAIMS: &str = "/run/chaser-lab";
 
@@ -182,6 +182,7 @@ impl Lab {
         if let Ok(node) = fs::read_to_string(self.runtime_dir().join("node.id")) {
             docker::remove_all_of(&node);
         }
+        small_disk::unmount(&self.state_dir().join("S"));
         for directory in [self.runtime_dir(), self.state_dir()] {
             drop(fs::remove_dir_all(directory));
         }

@@ -18,6 +18,7 @@ mod patience;
 mod plain;
 pub mod processes;
 mod rest;
+mod small_disk;
 mod trap;
 
 use ::chaser::runtime::Tasks;
@@ -34,6 +35,7 @@ pub use origin::{Bytes, Origin, Page, Seen};
 pub use patience::{eventually, seconds};
 pub use plain::Plain;
 pub use rest::{Answer, Api, Session};
+pub use small_disk::SmallDisk;
 pub use trap::Trap;
 
 /// A lab with its origin: where nearly every test begins.
