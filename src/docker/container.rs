@@ -137,6 +137,18 @@ impl Docker {
         }
     }
 
+    /// Wakes a frozen container; one that is not frozen, or not there, needs no waking.
+    ///
+    /// # Errors
+    /// [`DockerError`] for every way it can fail.
+    pub async fn unpause(&self, name: &str) -> Result<(), DockerError> {
+        let work = self.engine.unpause_container(name);
+        match self.call("unpause", name, ACT, work).await {
+            Ok(()) | Err(DockerError::Gone { .. } | DockerError::Busy { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Kills and removes a container; absence is success. Answers whether there was one.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ use crate::{
     docker::{Container, Docker},
     journal::{InstanceRow, Journal},
     model::{InstanceId, InstancePhase, NodeId},
+    netns,
     profile::Catalogue,
     relay::{
         Paths,
@@ -201,12 +202,16 @@ impl Instances {
         phone: Phone,
         bound: Option<Bind>,
     ) -> Result<Instance, StartError> {
+        let journalled = row.container.as_ref().ok_or(StartError::Replaced)?;
+        // Opened first and looked at afterwards: an init that is the journal's after the open was
+        // the journal's at the open.
+        let pidfd = netns::pidfd(journalled.pid);
         let container = self.tools.running(&container_name(row.id)).await?;
-        if row.container != Some(start::binding(&container)) {
+        if *journalled != start::binding(&container) {
             return Err(StartError::Replaced);
         }
         let held = Held {
-            pidfd: start::hold(&self.tools, &container).await?,
+            pidfd: pidfd?,
             egress: None,
         };
         Ok(self.spawn(row, Some(held), Some(phone), bound))

@@ -11,6 +11,9 @@ pub enum JournalError {
     /// SQLite's own words.
     #[error("the journal failed: {0}")]
     Database(String),
+    /// The file is not what was written to it.
+    #[error("the journal is damaged: {0}")]
+    Damaged(String),
     /// A document that this version cannot read.
     #[error("the journal holds a row that cannot be read: {0}")]
     Unreadable(String),
@@ -57,7 +60,19 @@ impl JournalError {
 
 impl From<rusqlite::Error> for JournalError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.to_string())
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        /// The file ends before its last page does.
+        const SHORT_READ: i32 = rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
+        let said = error.to_string();
+        match error.sqlite_error() {
+            Some(code)
+                if matches!(code.code, DatabaseCorrupt | NotADatabase)
+                    || code.extended_code == SHORT_READ =>
+            {
+                Self::Damaged(said)
+            }
+            _ => Self::Database(said),
+        }
     }
 }
 
@@ -70,7 +85,9 @@ impl From<serde_json::Error> for JournalError {
 impl Classify for JournalError {
     fn class(&self) -> Class {
         match self {
-            Self::Database(_) | Self::Unreadable(_) | Self::Closed => Class::Internal,
+            Self::Database(_) | Self::Damaged(_) | Self::Unreadable(_) | Self::Closed => {
+                Class::Internal
+            }
             Self::Newer { .. } | Self::StateDir { .. } => Class::Invalid,
             Self::Locked { .. } => Class::Conflict,
         }

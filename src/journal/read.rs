@@ -11,14 +11,18 @@ use crate::{
 
 const SESSION: &str = "SELECT document, up, down, cdp_up, cdp_down FROM sessions";
 
-/// All that is known, and a new epoch for this start.
-pub(super) fn recover(database: &mut Connection) -> Result<Recovered, JournalError> {
+/// All that is known, and a new epoch for this start. `node` is who a journal without a name is of.
+pub(super) fn recover(
+    database: &mut Connection,
+    node: Option<NodeId>,
+) -> Result<Recovered, JournalError> {
     let change = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let used_before = node.is_some();
     let node = match meta(&change, "node_id")? {
         Some(text) => text
             .parse()
             .map_err(|error| JournalError::Unreadable(format!("{error}")))?,
-        None => NodeId::random(),
+        None => node.unwrap_or_else(NodeId::random),
     };
     let before = match meta(&change, "epoch")? {
         Some(text) => text
@@ -26,8 +30,14 @@ pub(super) fn recover(database: &mut Connection) -> Result<Recovered, JournalErr
             .map_err(|error| JournalError::Unreadable(error.to_string()))?,
         None => 0,
     };
-    // A journal that was lost begins anew, but the relay remembers: no epoch may come twice.
+    // A journal that was lost begins anew, but the relay remembers: no epoch may come twice, not even
+    // where the last agent began in this second.
     let now = u64::try_from(wall_now().unix_timestamp()).unwrap_or(0);
+    let now = if before == 0 && used_before {
+        now + 1
+    } else {
+        now
+    };
     let epoch = now.max(before + 1);
     for (key, value) in [("node_id", node.to_string()), ("epoch", epoch.to_string())] {
         change.execute(
@@ -42,6 +52,7 @@ pub(super) fn recover(database: &mut Connection) -> Result<Recovered, JournalErr
         sessions: sessions(database, "WHERE ended_at IS NULL ORDER BY id", ())?,
         instances: documents(database, "instances")?,
         leases: documents::<LeaseRow>(database, "leases")?,
+        damage: None,
     })
 }
 

@@ -4,7 +4,7 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Durat
 
 use rusqlite::Connection;
 
-use super::JournalError;
+use super::{JournalError, damage};
 
 /// Each step leads from the version that is its index to the next; none is ever changed.
 const STEPS: &[&str] = &["
@@ -33,8 +33,8 @@ const STEPS: &[&str] = &["
     ) STRICT;
 "];
 
-/// Opens the database and brings it to this version.
-pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
+/// Opens the database and brings it to this version. One that was `used_before` has tables.
+pub(super) fn open(path: &Path, used_before: bool) -> Result<Connection, JournalError> {
     // Tokens are in it: made private before SQLite, which would use the umask, makes it.
     OpenOptions::new()
         .write(true)
@@ -43,6 +43,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
         .mode(0o600)
         .open(path)
         .map_err(JournalError::at(path))?;
+    if !damage::is_whole(path).map_err(JournalError::at(path))? {
+        return Err(JournalError::Damaged("it is cut off".to_owned()));
+    }
     let mut database = Connection::open(path)?;
     database.busy_timeout(Duration::from_secs(5))?;
     database.pragma_update(None, "journal_mode", "WAL")?;
@@ -56,6 +59,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
             known,
         });
     }
+    if used_before && found == 0 {
+        return Err(JournalError::Damaged("it holds nothing".to_owned()));
+    }
+    damage::check(&database)?;
     let change = database.transaction()?;
     for step in STEPS.iter().skip(found as usize) {
         change.execute_batch(step)?;

@@ -9,7 +9,7 @@ use crate::{
     runtime::{boot_now, wall_now},
 };
 
-fn row() -> SessionRow {
+pub(super) fn row() -> SessionRow {
     let now = wall_now();
     SessionRow {
         id: SessionId::random(),
@@ -37,7 +37,7 @@ fn row() -> SessionRow {
     }
 }
 
-fn instance(id: InstanceId) -> InstanceRow {
+pub(super) fn instance(id: InstanceId) -> InstanceRow {
     InstanceRow {
         id,
         phase: InstancePhase::Starting,
@@ -46,7 +46,7 @@ fn instance(id: InstanceId) -> InstanceRow {
     }
 }
 
-fn ended(mut row: SessionRow, at: time::OffsetDateTime) -> SessionRow {
+pub(super) fn ended(mut row: SessionRow, at: time::OffsetDateTime) -> SessionRow {
     row.phase = Phase::Ended;
     row.asked = Some(EndReason::ClientDelete);
     row.ending = Some(Ending {

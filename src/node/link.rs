@@ -174,6 +174,10 @@ async fn let_go(node: &Node, session: &SessionId) -> bool {
 
 /// Gives a relay everything that it should hold and does not: it is new, or it lost something.
 async fn give_back(node: &Node, relay: &RelayClient) {
+    // Before the question: a session that is bound after the answer is no lost one.
+    let sessions: Vec<_> = node.sessions().all();
+    let sessions = sessions.into_iter().map(|session| (session.row(), session));
+    let sessions: Vec<_> = sessions.collect();
     let inventory = match relay.list().await {
         Ok(inventory) => inventory,
         Err(error) => {
@@ -182,8 +186,7 @@ async fn give_back(node: &Node, relay: &RelayClient) {
         }
     };
     let restores = FuturesUnordered::new();
-    for session in node.sessions().all() {
-        let row = session.row();
+    for (row, session) in sessions {
         let known = inventory.ended.iter().any(|ended| ended.session == row.id)
             || inventory
                 .held

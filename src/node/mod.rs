@@ -7,6 +7,7 @@
 //! sweep.
 
 mod admission;
+mod closing;
 mod error;
 mod guard;
 mod ledger;
@@ -189,7 +190,7 @@ impl Node {
         (known, vitals): (Recovered, Vitals),
         tasks: &Tasks,
     ) {
-        Box::pin(restart::run(self, known)).await;
+        Box::pin(restart::run(self, known, tasks)).await;
         let node = || self.clone();
         let (linked, eared, folded, swept) = (node(), node(), node(), node());
         tasks.spawn("relay link", |stop| link.run(linked, welcome, stop));

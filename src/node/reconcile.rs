@@ -1,16 +1,24 @@
 //! What to do with what is found at start: one pure table over journal, container and relay.
 //!
+//! The first line that fits is the one. *Gone* is missing, exited, dead, created or being removed; a
+//! paused container runs, and is woken where it is kept.
+//!
 //! | journal | container | relay | then |
 //! |---|---|---|---|
-//! | not ended | any | has an ending | take its reason, time and bytes |
-//! | creating | any | any | fail, destroy |
-//! | ready | gone | any | `substrate_down` (what the last sample says) |
-//! | ready | running | holds it | adopt, touch nothing |
-//! | ready, past its deadline | running | lost it | `ttl_expired` at its deadline |
-//! | ready | running | lost it | attach and bind again |
-//! | closing | gone or running | holds it | ask for the end again |
-//! | closing | any | lost it | destroy first (that cuts), then ended as asked |
 //! | ended | any | any | destroy what is left |
+//! | not ended | any | has an ending | take its reason, time and bytes |
+//! | creating | any | any | `error`, destroy |
+//! | ready, of another boot | any | any | `substrate_down`, at the end of that boot, with the last sample |
+//! | ready | gone | any | `substrate_down` |
+//! | ready | runs | holds it | adopt, touch nothing |
+//! | ready, past its deadline | runs | lost it, or is away | `ttl_expired` at the deadline, destroy |
+//! | ready | runs | lost it | attach and bind again; where that fails, `substrate_down` |
+//! | ready | runs | is away | keep: the next relay is given it |
+//! | closing | any | holds it | ask for the end again |
+//! | closing | any | lost it, or is away | destroy first (that cuts), then ended as asked |
+//!
+//! A closing session whose container is gone ends as asked too: killing the container is how the agent
+//! cuts without a relay, so its going is the end that was asked for and no accident.
 
 use crate::model::{EndReason, Ending};
 
@@ -20,14 +28,33 @@ pub enum Journalled {
     /// Never got ready.
     Creating,
     /// Was served.
-    Ready {
-        /// Its deadline has passed, or belongs to another boot.
-        past_deadline: bool,
-    },
+    Ready(Deadline),
     /// An end had been asked for.
     Closing(EndReason),
     /// Over.
     Ended,
+}
+
+/// How a session's deadline stands to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// Still to come.
+    Ahead,
+    /// Over.
+    Passed,
+    /// Of another boot: whatever ran then runs no more.
+    OtherBoot,
+}
+
+/// What Docker says of a session's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtDocker {
+    /// Missing, or not running.
+    Gone,
+    /// It runs.
+    Runs,
+    /// It runs, and somebody froze it.
+    Paused,
 }
 
 /// What the relay knows of a session.
@@ -39,6 +66,19 @@ pub enum AtRelay {
     Holds,
     /// Nothing (any more).
     Lost,
+    /// It cannot be asked.
+    Away,
+}
+
+/// When a session ended that nobody saw end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// It ends now.
+    Now,
+    /// When its ttl ran out.
+    Deadline,
+    /// When the boot ended in which it lived.
+    LastBoot,
 }
 
 /// What to do with a session.
@@ -46,6 +86,8 @@ pub enum AtRelay {
 pub enum Verdict {
     /// Watch it again; nothing is touched.
     Adopt,
+    /// Watch it again; a relay that comes is given it.
+    Keep,
     /// Attach and bind again.
     Reattach,
     /// It ended as the relay says.
@@ -53,115 +95,34 @@ pub enum Verdict {
     /// Ask the relay for the end that was asked for.
     AskAgain(EndReason),
     /// Destroy, then it has ended like this.
-    EndAs(EndReason),
+    EndAs(EndReason, When),
     /// Nothing of the session; only what is left of its instance goes.
     DestroyOnly,
 }
 
 /// Decides.
 #[must_use]
-pub fn decide(journalled: Journalled, container_runs: bool, relay: AtRelay) -> Verdict {
-    match (journalled, relay) {
-        (Journalled::Ended, _) => Verdict::DestroyOnly,
-        (_, AtRelay::Ended(ending)) => Verdict::TakeEnding(ending),
-        (Journalled::Creating, _) => Verdict::EndAs(EndReason::Error),
-        (
-            Journalled::Ready {
-                past_deadline: true,
-            },
-            AtRelay::Lost,
-        ) if container_runs => Verdict::EndAs(EndReason::TtlExpired),
-        (Journalled::Ready { .. }, _) if !container_runs => {
-            Verdict::EndAs(EndReason::SubstrateDown)
+pub fn decide(journalled: Journalled, container: AtDocker, relay: AtRelay) -> Verdict {
+    use EndReason::{Error, SubstrateDown, TtlExpired};
+    match (journalled, container, relay) {
+        (Journalled::Ended, _, _) => Verdict::DestroyOnly,
+        (_, _, AtRelay::Ended(ending)) => Verdict::TakeEnding(ending),
+        (Journalled::Creating, _, _) => Verdict::EndAs(Error, When::Now),
+        (Journalled::Ready(Deadline::OtherBoot), _, _) => {
+            Verdict::EndAs(SubstrateDown, When::LastBoot)
         }
-        (Journalled::Ready { .. }, AtRelay::Holds) => Verdict::Adopt,
-        (Journalled::Ready { .. }, AtRelay::Lost) => Verdict::Reattach,
-        (Journalled::Closing(asked), AtRelay::Holds) => Verdict::AskAgain(asked),
-        (Journalled::Closing(asked), AtRelay::Lost) => Verdict::EndAs(asked),
+        (Journalled::Ready(_), AtDocker::Gone, _) => Verdict::EndAs(SubstrateDown, When::Now),
+        (Journalled::Ready(_), _, AtRelay::Holds) => Verdict::Adopt,
+        (Journalled::Ready(Deadline::Passed), _, _) => Verdict::EndAs(TtlExpired, When::Deadline),
+        (Journalled::Ready(Deadline::Ahead), _, AtRelay::Lost) => Verdict::Reattach,
+        (Journalled::Ready(Deadline::Ahead), _, AtRelay::Away) => Verdict::Keep,
+        (Journalled::Closing(asked), _, AtRelay::Holds) => Verdict::AskAgain(asked),
+        (Journalled::Closing(asked), _, AtRelay::Lost | AtRelay::Away) => {
+            Verdict::EndAs(asked, When::Now)
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use time::OffsetDateTime;
-
-    use super::*;
-    use crate::model::Traffic;
-
-    const READY: Journalled = Journalled::Ready {
-        past_deadline: false,
-    };
-    const LATE: Journalled = Journalled::Ready {
-        past_deadline: true,
-    };
-
-    fn ending() -> Ending {
-        Ending {
-            reason: EndReason::IdleExpired,
-            at: OffsetDateTime::UNIX_EPOCH,
-            traffic: Traffic::default(),
-            detail: None,
-        }
-    }
-
-    #[test]
-    fn what_the_relay_saw_end_has_ended_that_way() {
-        for journalled in [
-            Journalled::Creating,
-            READY,
-            LATE,
-            Journalled::Closing(EndReason::ClientDelete),
-        ] {
-            for runs in [true, false] {
-                let verdict = decide(journalled, runs, AtRelay::Ended(ending()));
-                assert_eq!(verdict, Verdict::TakeEnding(ending()));
-            }
-        }
-    }
-
-    #[test]
-    fn the_table_holds() {
-        use EndReason::{ClientDelete, Error, SubstrateDown, TtlExpired};
-        let closing = Journalled::Closing(ClientDelete);
-        for (journalled, runs, relay, verdict) in [
-            (READY, true, AtRelay::Holds, Verdict::Adopt),
-            (LATE, true, AtRelay::Holds, Verdict::Adopt),
-            (READY, true, AtRelay::Lost, Verdict::Reattach),
-            (LATE, true, AtRelay::Lost, Verdict::EndAs(TtlExpired)),
-            (READY, false, AtRelay::Holds, Verdict::EndAs(SubstrateDown)),
-            (LATE, false, AtRelay::Lost, Verdict::EndAs(SubstrateDown)),
-            (
-                Journalled::Creating,
-                true,
-                AtRelay::Lost,
-                Verdict::EndAs(Error),
-            ),
-            (
-                Journalled::Creating,
-                false,
-                AtRelay::Holds,
-                Verdict::EndAs(Error),
-            ),
-            (
-                closing,
-                true,
-                AtRelay::Holds,
-                Verdict::AskAgain(ClientDelete),
-            ),
-            (closing, true, AtRelay::Lost, Verdict::EndAs(ClientDelete)),
-            (closing, false, AtRelay::Lost, Verdict::EndAs(ClientDelete)),
-            (
-                Journalled::Ended,
-                true,
-                AtRelay::Holds,
-                Verdict::DestroyOnly,
-            ),
-        ] {
-            assert_eq!(
-                decide(journalled, runs, relay.clone()),
-                verdict,
-                "{journalled:?} {runs} {relay:?}"
-            );
-        }
-    }
-}
+#[path = "reconcile_tests.rs"]
+mod tests;

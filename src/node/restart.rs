@@ -1,7 +1,9 @@
 //! Carrying out what [`reconcile`] decides about everything that an earlier agent left.
 //!
 //! The relay and Docker are asked once; every session and instance of the journal is then compared
-//! with their answers, side by side.
+//! with their answers, side by side. Nothing is decided about containers before Docker has answered:
+//! an engine that is away for a moment must not look like one that lost everything. What ends is
+//! ended beside, because a container that takes its time to die is no reason to refuse orders.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,65 +16,61 @@ use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
 use super::{
-    Node,
-    reconcile::{self, AtRelay, Journalled, Verdict},
+    Node, closing,
+    reconcile::{self, AtDocker, AtRelay, Deadline, Journalled, Verdict, When},
 };
 use crate::{
     docker::Container,
-    instance::{INSTANCE_LABEL, Instance, InstanceError, Phone, StartError},
+    instance::{INSTANCE_LABEL, Instance, InstanceError, Phone, StartError, container_name},
     journal::{InstanceRow, Recovered, SessionRow},
     model::{EndReason, InstanceId, InstancePhase, Phase},
     relay::client::{Inventory, RelayError},
-    runtime::boot_now,
+    runtime::{Tasks, boot_now},
     session::{self, Session},
 };
 
+/// Comparisons at once.
 const AT_ONCE: usize = 16;
+const ASK_TRIES: u32 = 3;
 const REATTACH_TRIES: u32 = 3;
-const REATTACH_PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Everything that was asked once.
 struct Seen {
-    relay: Inventory,
-    running: HashSet<InstanceId>,
+    /// `None` when it could not be asked.
+    relay: Option<Inventory>,
+    containers: HashMap<InstanceId, AtDocker>,
     rows: HashMap<InstanceId, InstanceRow>,
 }
 
-/// Works through the journal; returns when every session is adopted, ending or ended.
-pub(super) async fn run(node: &Node, known: Recovered) {
-    let tools = node.instances().tools().clone();
-    let relay = tools.relay.list().await.unwrap_or_else(|error| {
-        warn!(%error, "the relay cannot be asked what it holds");
-        Inventory::default()
+/// Works through the journal; returns when every session is adopted or on its way to its end.
+pub(super) async fn run(node: &Node, known: Recovered, tasks: &Tasks) {
+    let (relay, containers) = tokio::join!(ask_relay(node), ask_docker(node));
+    let states = containers.iter().filter_map(|container| {
+        let state = match container {
+            container if container.paused => AtDocker::Paused,
+            container if container.running => AtDocker::Runs,
+            _ => AtDocker::Gone,
+        };
+        Some((instance_of(container)?, state))
     });
-    let containers = tools
-        .docker
-        .list(&node.label())
-        .await
-        .unwrap_or_else(|error| {
-            warn!(%error, "Docker cannot be asked what runs");
-            Vec::new()
-        });
-    let running = containers.iter().filter(|container| container.running);
+    let rows = known.instances.iter().map(|row| (row.id, row.clone()));
     let seen = Arc::new(Seen {
         relay,
-        running: running.filter_map(instance_of).collect(),
-        rows: known
-            .instances
-            .iter()
-            .map(|row| (row.id, row.clone()))
-            .collect(),
+        containers: states.collect(),
+        rows: rows.collect(),
     });
     let claimed: HashSet<_> = known.sessions.iter().map(|row| row.instance).collect();
     info!(
         sessions = known.sessions.len(),
         instances = known.instances.len(),
         containers = containers.len(),
-        attached = seen.relay.held.len(),
+        attached = seen.relay.as_ref().map(|relay| relay.held.len()),
         "comparing the journal with the host"
     );
     stream::iter(known.sessions)
-        .for_each_concurrent(AT_ONCE, |row| settle(node, row, &seen))
+        .for_each_concurrent(AT_ONCE, |row| settle(node, row, &seen, tasks))
         .await;
     for row in known.instances {
         if !claimed.contains(&row.id) {
@@ -80,52 +78,111 @@ pub(super) async fn run(node: &Node, known: Recovered) {
         }
     }
     for lease in known.leases {
-        let held = node.instances().get(lease.instance).is_some();
+        let held =
+            node.instances().get(lease.instance).is_some() || claimed.contains(&lease.instance);
         if lease.released.is_none() && !held {
-            let released = tools.routes.release(lease.instance).await;
+            let released = node.routes().release(lease.instance).await;
             if let Err(error) = released {
                 warn!(instance = %lease.instance, %error, "an address could not be given back");
             }
         }
     }
-    for held in &seen.relay.held {
+    let held = seen.relay.iter().flat_map(|relay| &relay.held);
+    for held in held.filter(|held| !claimed.contains(&held.instance)) {
         if node.instances().get(held.instance).is_none() {
             info!(instance = %held.instance, "the relay holds what nobody knows: detached");
-            if let Err(error) = tools.relay.detach(held.instance).await {
+            let detached = node.instances().tools().relay.detach(held.instance).await;
+            if let Err(error) = detached {
                 warn!(instance = %held.instance, %error, "not detached");
             }
         }
     }
 }
 
-async fn settle(node: &Node, row: SessionRow, seen: &Seen) {
-    let runs = seen.running.contains(&row.instance);
-    let verdict = reconcile::decide(journalled(&row), runs, at_relay(&row, &seen.relay));
+/// What the relay holds; `None` when it has gone since it was greeted.
+async fn ask_relay(node: &Node) -> Option<Inventory> {
+    for _ in 0..ASK_TRIES {
+        match node.instances().tools().relay.list().await {
+            Ok(inventory) => return Some(inventory),
+            Err(error) => warn!(%error, "the relay cannot be asked what it holds"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    None
+}
+
+/// Our containers, as soon as Docker says.
+pub(super) async fn ask_docker(node: &Node) -> Vec<Container> {
+    let mut pause = PAUSE;
+    loop {
+        match node.instances().tools().docker.list(&node.label()).await {
+            Ok(containers) => {
+                node.condition(|conditions| conditions.docker_down = None);
+                return containers;
+            }
+            Err(error) => {
+                warn!(%error, "Docker cannot be asked what runs: nothing is decided before");
+                node.condition(|conditions| conditions.docker_down = Some(error.to_string()));
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn settle(node: &Node, row: SessionRow, seen: &Arc<Seen>, tasks: &Tasks) {
+    let container = seen.containers.get(&row.instance);
+    let container = container.copied().unwrap_or(AtDocker::Gone);
+    let relay = at_relay(&row, seen.relay.as_ref());
+    let verdict = reconcile::decide(journalled(&row), container, relay);
     info!(session = %row.id, ?verdict, "reconcile");
-    let instance = row.instance;
     match verdict {
-        Verdict::Adopt => drop(adopt(node, row, seen).await),
+        Verdict::Adopt | Verdict::Keep => drop(adopt(node, row, seen, container).await),
         Verdict::Reattach => {
-            if let Some((instance, session)) = adopt(node, row, seen).await {
+            if let Some((instance, session)) = adopt(node, row, seen, container).await {
                 restore(instance, session).await;
             }
         }
-        Verdict::TakeEnding(ending) => {
-            node.sessions().resume(row).cut(ending).await;
-            forget(node, instance, seen);
+        Verdict::DestroyOnly => forget(node, row.instance, seen),
+        Verdict::TakeEnding(_) | Verdict::AskAgain(_) | Verdict::EndAs(..) => {
+            let session = node.sessions().resume(row);
+            let (node, seen) = (node.clone(), Arc::clone(seen));
+            tasks.spawn("end of a found session", |stop| async move {
+                tokio::select! {
+                    () = end(&node, &session, verdict, &seen) => {}
+                    // Where it is goes on with the next agent.
+                    () = stop.cancelled() => {}
+                }
+            });
         }
-        Verdict::AskAgain(reason) | Verdict::EndAs(reason) => {
+    }
+}
+
+/// Ends a session as was decided; what is left of its instance goes once its bytes are final.
+async fn end(node: &Node, session: &Session, verdict: Verdict, seen: &Seen) {
+    let instance = session.row().instance;
+    match verdict {
+        Verdict::TakeEnding(ending) => {
+            if !session.cut(ending).await {
+                return;
+            }
+        }
+        Verdict::AskAgain(reason) | Verdict::EndAs(reason, When::Now) => {
             let cause = if reason == EndReason::SubstrateDown {
                 "its container was gone when the agent started"
             } else {
                 "found after a restart of the agent"
             };
-            let session = node.sessions().resume(row);
             drop(session.end(reason, Some(cause.to_owned())).await);
-            forget(node, instance, seen);
         }
-        Verdict::DestroyOnly => forget(node, instance, seen),
+        Verdict::EndAs(reason, when) => {
+            if !closing::end_in_the_past(node, session, reason, when).await {
+                return;
+            }
+        }
+        Verdict::Adopt | Verdict::Keep | Verdict::Reattach | Verdict::DestroyOnly => {}
     }
+    forget(node, instance, seen);
 }
 
 fn journalled(row: &SessionRow) -> Journalled {
@@ -133,17 +190,22 @@ fn journalled(row: &SessionRow) -> Journalled {
         Phase::Creating => Journalled::Creating,
         Phase::Ready => {
             let now = boot_now().ok();
-            let left = now.and_then(|now| row.deadline.until(now));
-            Journalled::Ready {
-                past_deadline: left.is_none_or(|left| left.is_zero()),
-            }
+            Journalled::Ready(match now.map(|now| row.deadline.until(now)) {
+                Some(Some(left)) if left.is_zero() => Deadline::Passed,
+                // A clock that cannot be read says nothing against a session.
+                Some(Some(_)) | None => Deadline::Ahead,
+                Some(None) => Deadline::OtherBoot,
+            })
         }
         Phase::Closing => Journalled::Closing(row.asked.unwrap_or(EndReason::SubstrateDown)),
         Phase::Ended => Journalled::Ended,
     }
 }
 
-fn at_relay(row: &SessionRow, relay: &Inventory) -> AtRelay {
+fn at_relay(row: &SessionRow, relay: Option<&Inventory>) -> AtRelay {
+    let Some(relay) = relay else {
+        return AtRelay::Away;
+    };
     let ended = relay.ended.iter().find(|ended| ended.session == row.id);
     let holds = || {
         let mut held = relay.held.iter();
@@ -157,7 +219,18 @@ fn at_relay(row: &SessionRow, relay: &Inventory) -> AtRelay {
 }
 
 /// Takes over session and instance as they are; a container that is another one by now ends it.
-async fn adopt(node: &Node, row: SessionRow, seen: &Seen) -> Option<(Instance, Session)> {
+async fn adopt(
+    node: &Node,
+    row: SessionRow,
+    seen: &Seen,
+    container: AtDocker,
+) -> Option<(Instance, Session)> {
+    if container == AtDocker::Paused {
+        let docker = &node.instances().tools().docker;
+        if let Err(error) = docker.unpause(&container_name(row.instance)).await {
+            warn!(session = %row.id, %error, "its frozen container cannot be woken");
+        }
+    }
     let phone = Phone {
         device: row.device.clone().unwrap_or_default(),
         version: row.browser_version.clone().unwrap_or_default(),
@@ -196,7 +269,7 @@ pub(super) async fn restore(instance: Instance, session: Session) {
             Err(InstanceError::Relay(error)) if is_away(&error) => return,
             Err(error) => cause = error.to_string(),
         }
-        tokio::time::sleep(REATTACH_PAUSE).await;
+        tokio::time::sleep(PAUSE).await;
     }
     let detail = format!("the relay could not be given the browser again: {cause}");
     session.end_soon(EndReason::SubstrateDown, detail).await;

@@ -25,6 +25,7 @@ mod operator;
 mod orders;
 mod profile;
 mod quiet;
+mod reconcile;
 mod restart;
 mod starting;
 mod supervision;

@@ -53,6 +53,10 @@ pub fn kill(container: &str) {
     docker(&["kill", container]);
 }
 
+pub fn pause(container: &str) {
+    docker(&["pause", container]);
+}
+
 pub fn rename(container: &str, name: &str) {
     docker(&["rename", container, name]);
 }
