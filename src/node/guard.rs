@@ -1,13 +1,26 @@
-//! What follows from how the host fares: whether sessions are admitted.
+//! What follows from how the host fares: whether sessions are admitted, and who must go.
+//!
+//! Who must go first, where one at a time is enough:
+//!
+//! 1. parked instances, youngest first: nobody misses them;
+//! 2. sessions that are still being made, youngest first: nothing is charged for them;
+//! 3. sessions that serve, youngest first: least work is lost and least was charged; among equals the
+//!    one that moved fewer bytes.
+//!
+//! Sessions that end already are not counted twice: while something leaves, the next waits for it.
 //!
 //! [`vitals`](super::vitals) measures and tells; here are the decisions, which are pure.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::NodeError;
-use crate::host::monitor::{Condition, Level, Standing};
+use crate::{
+    host::monitor::{Condition, Level, Standing, Toll},
+    model::InstanceId,
+};
 
 /// The shortest wait that is worth telling.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -72,6 +85,52 @@ impl Guard {
     }
 }
 
+/// Who might have to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) instance: InstanceId,
+    pub(super) rank: Rank,
+    /// Since when it has been what it is.
+    pub(super) since: OffsetDateTime,
+    /// What it moved, both ways.
+    pub(super) bytes: u64,
+}
+
+/// What a candidate is; the first goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// Nobody's.
+    Parked,
+    /// Being made for a session.
+    Creating,
+    /// Serving one.
+    Serving,
+}
+
+/// The order in which candidates go.
+pub(super) fn order(candidates: &mut [Candidate]) {
+    candidates.sort_by_key(|one| (one.rank, Reverse(one.since), one.bytes, one.instance));
+}
+
+/// The worst condition that takes somebody now, for each kind of toll.
+pub(super) fn tolls(standings: &[Standing]) -> Vec<&Standing> {
+    let mut due: Vec<&Standing> = Vec::new();
+    for standing in standings {
+        let toll = standing.condition.toll();
+        let takes = standing.level == Level::Critical && toll != Toll::Nobody;
+        if takes && due.iter().all(|other| other.condition.toll() != toll) {
+            due.push(standing);
+        }
+    }
+    due
+}
+
+/// Whether the next of those who go one by one is due: `since` the last, while `leaving` instances
+/// are not gone yet. What leaves gives room soon; what is stuck must not keep the rest.
+pub(super) fn next_is_due(since: Option<Duration>, leaving: usize, interval: Duration) -> bool {
+    since.is_none_or(|since| since >= interval && (leaving == 0 || since >= interval * 5))
+}
+
 /// The worst of what stops admission; the first of several.
 fn worst(standings: &[Standing]) -> Option<&Standing> {
     let stopping = standings.iter().filter(|one| one.stops_admission());
@@ -86,8 +145,6 @@ fn worst(standings: &[Standing]) -> Option<&Standing> {
 
 #[cfg(test)]
 mod tests {
-    use time::OffsetDateTime;
-
     use super::*;
 
     fn standing(condition: Condition, level: Level) -> Standing {
@@ -117,5 +174,53 @@ mod tests {
         let refusal = guard.refusal().unwrap();
         assert_eq!(refusal.why, "disk is critical: measured");
         assert_eq!(refusal.retry_after, SHORTEST_WAIT);
+    }
+
+    #[test]
+    fn who_is_missed_least_goes_first() {
+        let candidate = |rank, second, bytes| Candidate {
+            instance: InstanceId::random(),
+            rank,
+            since: OffsetDateTime::UNIX_EPOCH + Duration::from_secs(second),
+            bytes,
+        };
+        let expected = [
+            candidate(Rank::Parked, 9, 0),
+            candidate(Rank::Parked, 3, 0),
+            candidate(Rank::Creating, 99, 0),
+            candidate(Rank::Serving, 50, 1),
+            candidate(Rank::Serving, 50, 7),
+            candidate(Rank::Serving, 1, 0),
+        ];
+        let mut candidates = expected;
+        candidates.reverse();
+        order(&mut candidates);
+        assert_eq!(candidates, expected);
+    }
+
+    #[test]
+    fn only_what_is_critical_takes_anybody_and_each_toll_is_taken_once() {
+        let standings = [
+            standing(Condition::Docker, Level::Degraded),
+            standing(Condition::Memory, Level::Critical),
+            standing(Condition::Disk, Level::Critical),
+            standing(Condition::Relay, Level::Critical),
+            standing(Condition::Route, Level::Critical),
+            standing(Condition::Teardown, Level::Critical),
+        ];
+        let due: Vec<_> = tolls(&standings).iter().map(|one| one.condition).collect();
+        assert_eq!(due, [Condition::Memory, Condition::Route]);
+    }
+
+    #[test]
+    fn the_next_waits_for_the_last_but_not_for_ever() {
+        let second = Duration::from_secs(1);
+        let due =
+            |since: Option<u32>, leaving| next_is_due(since.map(|n| second * n), leaving, second);
+        assert!(due(None, 3), "the first");
+        assert!(!due(Some(0), 0));
+        assert!(due(Some(1), 0));
+        assert!(!due(Some(4), 1));
+        assert!(due(Some(5), 1), "it is stuck");
     }
 }

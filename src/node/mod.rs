@@ -15,6 +15,7 @@ mod link;
 mod orders;
 pub mod reconcile;
 mod restart;
+mod shed;
 mod status;
 mod upkeep;
 mod vitals;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Node;
+use super::{Node, shed::Shedder};
 use crate::{
     host::monitor::{
         Condition, Config, Facts, Kernel, Level, LostRoute, Monitor, Pulse, Sampler, Standing,
@@ -76,6 +76,7 @@ impl Vitals {
         }
         let mut sampler = Some(Sampler::new(self.paths.clone()));
         let mut monitor = Monitor::new(self.config.clone(), wall_now());
+        let mut shedder = Shedder::new(self.config.shed_interval, self.config.route_critical);
         let mut tick = tokio::time::interval(self.config.sample_interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -94,7 +95,8 @@ impl Vitals {
                     tell(&node, standing);
                 }
             }
-            node.guard().tell(standings);
+            node.guard().tell(standings.clone());
+            shedder.act(&node, &standings, &facts.lost_routes).await;
         }
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    Ground, Hub, Order, Outcome, Snapshot, What,
+    Cause, Ground, Hub, Order, Outcome, Snapshot, What,
     create::Fresh,
     end::{self, Asked},
     machine::{Effect, Input, State, Step},
@@ -30,6 +30,8 @@ pub(super) struct Driver<G> {
     pub(super) hub: Hub,
     pub(super) state: State,
     pub(super) row: SessionRow,
+    /// Why the node asked for its end, if it did.
+    pub(super) cause: Option<Cause>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) view: watch::Sender<Arc<SessionRow>>,
     pub(super) public: watch::Sender<Snapshot>,
@@ -99,6 +101,7 @@ impl<G: Ground> Driver<G> {
     /// Somebody wants it to end: journal that, ask the arbiter, and do as it says.
     pub(super) async fn finish(&mut self, asked: Asked) -> Result<(), Stopped> {
         let was_ended = self.row.phase == Phase::Ended;
+        self.cause = self.cause.take().or(asked.cause);
         let input = if self.state == State::Creating && asked.reason == EndReason::Error {
             Input::Failed
         } else {
@@ -141,10 +144,11 @@ impl<G: Ground> Driver<G> {
             EndReason::Error => {}
             EndReason::SubstrateDown => {
                 let saw = ending.detail.clone();
+                let blame = self.known_cause(&ending).map(|cause| cause.blame);
                 self.row.failure = Some(failure(
                     "substrate_down",
                     saw.unwrap_or_else(|| "the browser or its container died".to_owned()),
-                    Blame::Substrate,
+                    blame.unwrap_or(Blame::Substrate),
                 ));
             }
             EndReason::ClientDelete
@@ -154,6 +158,12 @@ impl<G: Ground> Driver<G> {
         }
         self.row.ending = Some(ending);
         self.step(Input::Cut(reason), None).await
+    }
+
+    /// The node's cause, if it is why the session ended: somebody else may have been first.
+    fn known_cause(&self, ending: &Ending) -> Option<&Cause> {
+        let cause = self.cause.as_ref();
+        cause.filter(|cause| ending.detail.as_ref() == Some(&cause.saw))
     }
 
     /// One step of the machine with its effects. A journal that cannot write stops the session where
@@ -216,10 +226,12 @@ impl<G: Ground> Driver<G> {
         info!(session = %row.id, phase = %row.phase, reason, "session");
         if let Some(ending) = &row.ending
             && ending.reason == EndReason::SubstrateDown
+            && !self.known_cause(ending).is_some_and(|cause| cause.told)
         {
             let cause = ending.detail.clone().unwrap_or_default();
             self.hub.publish(What::SubstrateDown {
                 cause,
+                condition: None,
                 sessions: vec![row.id.clone()],
             });
         }
@@ -270,6 +282,7 @@ pub(super) fn ask(
     let asked = Asked {
         reason,
         detail,
+        cause: None,
         done: Some(done),
     };
     (asked, outcome)

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Ground, Outcome, driver::Stopped};
+use super::{Cause, Ground, Outcome, driver::Stopped};
 use crate::{
     journal::SessionRow,
     model::{EndReason, Ending},
@@ -27,6 +27,8 @@ pub(super) struct Asked {
     pub(super) reason: EndReason,
     /// What was seen, for operators.
     pub(super) detail: Option<String>,
+    /// What the node knows beyond that.
+    pub(super) cause: Option<Cause>,
     /// Who waits for the outcome.
     pub(super) done: Option<oneshot::Sender<Outcome>>,
 }
@@ -36,6 +38,7 @@ impl Asked {
         Self {
             reason,
             detail: None,
+            cause: None,
             done: None,
         }
     }
@@ -44,6 +47,16 @@ impl Asked {
         Self {
             reason,
             detail: Some(detail),
+            cause: None,
+            done: None,
+        }
+    }
+
+    pub(super) fn for_cause(cause: Cause) -> Self {
+        Self {
+            reason: EndReason::SubstrateDown,
+            detail: Some(cause.saw.clone()),
+            cause: Some(cause),
             done: None,
         }
     }

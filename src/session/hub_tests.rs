@@ -5,6 +5,7 @@ use super::*;
 
 fn happening(n: u64) -> What {
     What::SubstrateDown {
+        condition: None,
         cause: n.to_string(),
         sessions: Vec::new(),
     }

@@ -34,7 +34,10 @@ pub use hub::Hub;
 pub use registry::{Session, Sessions};
 pub use snapshot::{Event, Item, Snapshot, What};
 
-use crate::{journal::SessionRow, model::Ending};
+use crate::{
+    journal::SessionRow,
+    model::{Blame, Ending},
+};
 
 /// `[session]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -55,6 +58,17 @@ impl Default for Config {
             retention: Duration::from_secs(24 * 3600),
         }
     }
+}
+
+/// Why the node ends a session, beyond the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// What was seen, in a sentence for operators.
+    pub saw: String,
+    /// Whose fault it is.
+    pub blame: Blame,
+    /// Whether the node's event for it is out already: then the session adds none of its own.
+    pub told: bool,
 }
 
 /// How an order to end a session came out.

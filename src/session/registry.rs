@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::debug;
 
 use super::{
-    Ground, Hub, Order, Outcome, Snapshot,
+    Cause, Ground, Hub, Order, Outcome, Snapshot,
     create::Fresh,
     driver::{self, Driver},
     end::Asked,
@@ -69,6 +69,12 @@ impl Session {
     /// Asks for its end and does not wait.
     pub async fn end_soon(&self, reason: EndReason, detail: String) {
         let asked = Asked::because(reason, detail);
+        self.mailbox.send(Order::End(asked)).await.ok();
+    }
+
+    /// Asks for its end `substrate_down` and does not wait.
+    pub async fn substrate_down(&self, cause: Cause) {
+        let asked = Asked::for_cause(cause);
         self.mailbox.send(Order::End(asked)).await.ok();
     }
 
@@ -189,6 +195,7 @@ impl<G: Ground> Sessions<G> {
             hub: self.hub.clone(),
             state,
             row,
+            cause: None,
             orders,
             view: publish,
             public: tell,

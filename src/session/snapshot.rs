@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 
 use crate::{
-    host::monitor::Standing,
+    host::monitor::{Condition, Standing},
     journal::SessionRow,
     model::{EndReason, Failure, Phase, SessionId, SessionSpec, Traffic},
 };
@@ -88,7 +88,9 @@ pub enum What {
     SubstrateDown {
         /// What was seen.
         cause: String,
-        /// The sessions that it took.
+        /// The condition of the host that it follows from, if it does.
+        condition: Option<Condition>,
+        /// The sessions that it took; each one's own ending is the last word.
         sessions: Vec<SessionId>,
     },
     /// A condition of the host changed its level.

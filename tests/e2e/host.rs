@@ -2,13 +2,15 @@
 
 use chaser::wire::{
     RETRY_PUSHBACK,
-    node::{Condition, ConditionLevel, event::What},
+    node::{Blame, Condition, ConditionLevel, Event, NodeState, SubstrateDown, event::What},
 };
 use serde_json::json;
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::harness::{Chaser, Setup, SmallDisk, eventually, lab, seconds, session_id, spec};
+use crate::harness::{
+    Chaser, DockerDoor, Door, Setup, SmallDisk, docker, eventually, lab, seconds, session_id, spec,
+};
 
 /// A condition of the node as it stands.
 async fn condition(chaser: &Chaser, name: &str) -> Condition {
@@ -99,7 +101,7 @@ async fn a_disk_that_fills_stops_admission_at_once_and_room_brings_it_back() {
 }
 
 /// What a condition's events said, oldest first.
-fn levels_of(events: &[chaser::wire::node::Event], name: &str) -> Vec<ConditionLevel> {
+fn levels_of(events: &[Event], name: &str) -> Vec<ConditionLevel> {
     let told = events.iter().filter_map(|event| match &event.what {
         Some(What::Condition(condition)) if condition.name == name => Some(condition.level()),
         _ => None,
@@ -136,4 +138,174 @@ async fn condition_names(chaser: &Chaser) {
     .await;
     let names: Vec<_> = names.into_iter().map(|one| one.name).collect();
     assert_eq!(names, expected);
+}
+
+/// The events that named sessions which the host took with it.
+fn taken(events: &[Event], condition: &str) -> Vec<SubstrateDown> {
+    let told = events.iter().filter_map(|event| match &event.what {
+        Some(What::SubstrateDown(down)) if down.condition == condition => Some(down.clone()),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_disk_takes_the_youngest_session_and_no_more_than_it_must() {
+    let (lab, _origin) = lab();
+    let disk = SmallDisk::at(lab.state_dir().join("S"), 96);
+    let chaser = Setup::on(&lab)
+        .set("host", "disk_degraded_bytes = 50331648")
+        .set("host", "disk_critical_bytes = 33554432")
+        .set("host", "recovery = \"1s\"")
+        // One is taken at once, the next would be much later.
+        .set("host", "shed_interval = \"10m\"")
+        .start()
+        .await;
+    let old = chaser.api.ready_session().await;
+    let young = chaser.api.ready_session().await;
+
+    assert!(disk.fill(72));
+    stands(&chaser, "disk", ConditionLevel::Critical).await;
+    let ended = young.wait_for("closed").await;
+    assert_eq!(ended["ended_reason"], "substrate_down", "{ended}");
+    let seen = chaser.node.session(&young.id).await.unwrap();
+    assert!(!seen.billable);
+    let failure = seen.failure.unwrap();
+    assert_eq!(failure.blame(), Blame::Host);
+    assert!(failure.message.contains("disk is critical"), "{failure:?}");
+    assert_eq!(old.get().await["status"], "ready");
+
+    disk.empty();
+    stands(&chaser, "disk", ConditionLevel::Ok).await;
+    assert_eq!(old.get().await["status"], "ready");
+    let events = chaser
+        .node
+        .events_until(|events| levels_of(events, "disk").last() == Some(&ConditionLevel::Ok))
+        .await;
+    let told = taken(&events, "disk");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].session_ids, std::slice::from_ref(&young.id));
+    assert!(taken(&events, "").is_empty(), "one event names a session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_docker_that_hangs_for_good_takes_every_session_and_is_cleaned_up_after() {
+    let (lab, _origin) = lab();
+    let door = DockerDoor::open(&lab);
+    let chaser = Setup::on(&lab)
+        .set("node", &door.line())
+        .set("host", "docker_degraded = \"1s\"")
+        .set("host", "docker_critical = \"6s\"")
+        .set("host", "teardown_degraded = \"1s\"")
+        .set("host", "recovery = \"1s\"")
+        .start()
+        .await;
+    let sessions = [
+        chaser.api.ready_session().await,
+        chaser.api.ready_session().await,
+    ];
+    assert_eq!(docker::containers_of(&chaser.node_id).len(), 2);
+
+    door.turn(Door::Silent);
+    stands(&chaser, "docker", ConditionLevel::Degraded).await;
+    let refused = chaser.api.post("/v1/sessions", &json!({})).await;
+    refused.refused(503, "no_capacity");
+    for session in &sessions {
+        assert_eq!(
+            session.get().await["status"],
+            "ready",
+            "not before its time"
+        );
+    }
+    stands(&chaser, "docker", ConditionLevel::Critical).await;
+    for session in &sessions {
+        let ended = session.wait_for("closed").await;
+        assert_eq!(ended["ended_reason"], "substrate_down", "{ended}");
+    }
+    let events = chaser
+        .node
+        .events_until(|events| !taken(events, "docker").is_empty())
+        .await;
+    let mut named = taken(&events, "docker").remove(0).session_ids;
+    named.sort();
+    assert_eq!(named, sessions.each_ref().map(|one| one.id.clone()));
+    // What cannot be removed is shown, by its name.
+    let stuck = stands(&chaser, "teardown", ConditionLevel::Degraded).await;
+    assert!(stuck.why.contains("chaser-"), "{}", stuck.why);
+    assert_eq!(docker::containers_of(&chaser.node_id).len(), 2);
+
+    door.turn(Door::Open);
+    eventually("everything is removed", seconds(60), async || {
+        docker::containers_of(&chaser.node_id)
+            .is_empty()
+            .then_some(())
+    })
+    .await;
+    stands(&chaser, "docker", ConditionLevel::Ok).await;
+    stands(&chaser, "teardown", ConditionLevel::Ok).await;
+    chaser.api.ready_session().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_docker_that_fails_delays_a_removal_and_never_forgets_it() {
+    let (lab, _origin) = lab();
+    let door = DockerDoor::open(&lab);
+    let chaser = Setup::on(&lab)
+        .set("node", &door.line())
+        .set("host", "teardown_degraded = \"1s\"")
+        .set("host", "recovery = \"1s\"")
+        .start()
+        .await;
+    for how in [Door::Failing, Door::Shut] {
+        let session = chaser.api.ready_session().await;
+        door.turn(how);
+        // The session's end does not wait for Docker; the container's does.
+        assert_eq!(session.delete().await.status.as_u16(), 204, "{how:?}");
+        stands(&chaser, "teardown", ConditionLevel::Degraded).await;
+        assert_eq!(docker::containers_of(&chaser.node_id).len(), 1, "{how:?}");
+        door.turn(Door::Open);
+        eventually("it is removed", seconds(60), async || {
+            docker::containers_of(&chaser.node_id)
+                .is_empty()
+                .then_some(())
+        })
+        .await;
+        stands(&chaser, "teardown", ConditionLevel::Ok).await;
+        eventually("sessions are taken again", seconds(30), async || {
+            let status = chaser.node.status().await;
+            let open = status.state() == NodeState::Ready && status.admission_stopped.is_empty();
+            open.then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_egress_address_takes_the_session_on_it_after_its_grace() {
+    let (lab, _origin) = lab();
+    let chaser = Setup::on(&lab)
+        .egress_addresses(2)
+        .set("host", "route_degraded = \"1s\"")
+        .set("host", "route_critical = \"4s\"")
+        .set("host", "recovery = \"1s\"")
+        .start()
+        .await;
+    let (one, other) = (
+        chaser.api.ready_session().await,
+        chaser.api.ready_session().await,
+    );
+    let address = one.egress_ip().await;
+    lab.lose_address(address);
+    let stood = stands(&chaser, "route", ConditionLevel::Degraded).await;
+    assert!(stood.why.contains(&address.to_string()), "{}", stood.why);
+    assert_eq!(one.get().await["status"], "ready", "not before its grace");
+    let ended = one.wait_for("closed").await;
+    assert_eq!(ended["ended_reason"], "substrate_down", "{ended}");
+    assert_eq!(other.get().await["status"], "ready");
+    assert_eq!(other.delete().await.status.as_u16(), 204);
+    // The address that is left is given; the lost one is not.
+    let next = chaser.api.ready_session().await;
+    assert_ne!(next.egress_ip().await, address);
+    lab.egress_addresses(2);
+    stands(&chaser, "route", ConditionLevel::Ok).await;
 }

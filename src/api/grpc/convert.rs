@@ -114,12 +114,15 @@ pub(super) fn item(item: Item) -> pb::WatchResponse {
             at: Some(timestamp(at)),
             what: Some(match what {
                 What::Session(snapshot) => event::What::Session(session(*snapshot)),
-                What::SubstrateDown { cause, sessions } => {
-                    event::What::SubstrateDown(pb::SubstrateDown {
-                        cause,
-                        session_ids: sessions.into_iter().map(String::from).collect(),
-                    })
-                }
+                What::SubstrateDown {
+                    cause,
+                    condition,
+                    sessions,
+                } => event::What::SubstrateDown(pb::SubstrateDown {
+                    cause,
+                    session_ids: sessions.into_iter().map(String::from).collect(),
+                    condition: condition.map_or_else(String::new, |c| c.to_string()),
+                }),
                 What::Condition(standing) => event::What::Condition(condition(standing)),
             }),
         }),

@@ -103,6 +103,12 @@ impl Lab {
         addresses
     }
 
+    /// Takes an egress address off the host's side again.
+    pub fn lose_address(&self, address: IpAddr) {
+        let link = self.host_link();
+        ip(None, &format!("addr del {address}/32 dev {link}\n"));
+    }
+
     /// An address from anywhere else in the world, inside, with the host's road to it.
     pub fn claim_address(&self, address: Ipv4Addr) {
         let (namespace, inside, host) = (self.namespace(), self.inside_link(), self.host_link());
