@@ -1,6 +1,6 @@
 //! Docker as its operator sees it: through the command line, never through the code under test.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 /// The output of `docker ARGS`, or the reason why a run without Docker is worth nothing.
 fn docker(args: &[&str]) -> String {
@@ -16,13 +16,29 @@ fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Fails where there is nothing to test with: a missing browser is never a pass.
-pub fn require_image() {
+/// The short id of the image under test. Fails where there is nothing to test with: a missing browser
+/// is never a pass.
+pub fn require_image() -> String {
     let images = docker(&["images", "--quiet", "chaser/chromium:latest"]);
     assert!(
         !images.trim().is_empty(),
         "the image chaser/chromium:latest is missing: `make setup` builds it"
     );
+    images.trim().to_owned()
+}
+
+pub fn has_image(name: &str) -> bool {
+    !docker(&["images", "--quiet", name]).trim().is_empty()
+}
+
+/// The image under test with one more file, as a new image.
+pub fn derive(name: &str, file: &Path, inside: &str) {
+    let container = docker(&["create", "--network", "none", "chaser/chromium:latest"]);
+    let container = container.trim();
+    let to = format!("{container}:{inside}");
+    docker(&["cp", &file.display().to_string(), &to]);
+    docker(&["commit", container, name]);
+    docker(&["rm", container]);
 }
 
 /// Names of all containers of a node, running or not.

@@ -21,6 +21,7 @@ pub mod processes;
 mod rest;
 mod small_disk;
 mod trap;
+pub mod trusting;
 
 use ::chaser::runtime::Tasks;
 

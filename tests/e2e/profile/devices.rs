@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     driver::Tool,
-    matrix::{chaser_with_sites, phone, trusting},
+    matrix::{chaser_with_sites, phone},
     tour::{Sighting, Tour},
     verdict::{self, assert_all_hold, assert_no_desktop},
     want::Phone,
@@ -65,8 +65,7 @@ async fn visit(chaser: &Chaser, origin: &Origin, name: &str) -> (Phone, Vec<Sigh
     let answer = chaser.api.post("/v1/sessions", &order).await;
     let session = chaser.api.adopt(&answer.body);
     session.wait_for("ready").await;
-    let mut trust = trusting(&session).await;
-    let phone = phone(name, &mut trust).await;
+    let phone = phone(name, &session).await;
     let mut driver = Tool::RawCdp.connect(&session.cdp_url).await;
     let mut tour = Tour {
         driver: &mut driver,

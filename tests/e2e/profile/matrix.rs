@@ -10,29 +10,24 @@ use super::{
     verdict::{self, assert_all_hold, assert_no_desktop, assert_none_is_stale},
     want::Phone,
 };
-use crate::harness::{Cdp, Chaser, Dns, Lab, Library, Origin, Session, Setup, lab};
+use crate::harness::{Cdp, Chaser, Dns, Lab, Library, Origin, Session, Setup, lab, trusting};
 
 /// A chaser whose sessions find the two sites.
 pub async fn chaser_with_sites(lab: &Lab, origin: &Origin, tasks: &Tasks) -> Chaser {
     site::publish(origin);
     let at = [lab.origin_ip()];
     let dns = Dns::start(lab, &[("phone.test", &at), ("other.test", &at)], tasks);
-    Setup::on(lab).names(&dns).start().await
-}
-
-/// A connection for whose lifetime the browser accepts the origin's certificate, on every target.
-pub async fn trusting(session: &Session) -> Cdp {
-    let mut cdp = Cdp::open(&session.cdp_url).await;
-    let ignore = json!({ "ignore": true });
-    cdp.call("Security.setIgnoreCertificateErrors", ignore)
+    Setup::on(lab)
+        .names(&dns)
+        .set("instance", &format!("image = {:?}", trusting::image()))
+        .start()
         .await
-        .unwrap();
-    cdp
 }
 
 /// The profile of a session with the version of its browser.
-pub async fn phone(name: &str, trust: &mut Cdp) -> Phone {
-    let told = trust.call("Browser.getVersion", json!({})).await.unwrap();
+pub async fn phone(name: &str, session: &Session) -> Phone {
+    let mut cdp = Cdp::open(&session.cdp_url).await;
+    let told = cdp.call("Browser.getVersion", json!({})).await.unwrap();
     let (_, version) = told["product"].as_str().unwrap().split_once('/').unwrap();
     let profile = Catalogue::built_in().named(name).expect("it is built in");
     Phone {
@@ -45,8 +40,7 @@ async fn matrix(tool: Tool) {
     let ((lab, origin), tasks) = (lab(), Tasks::default());
     let chaser = chaser_with_sites(&lab, &origin, &tasks).await;
     let session = chaser.api.ready_session().await;
-    let mut trust = trusting(&session).await;
-    let phone = phone("default", &mut trust).await;
+    let phone = phone("default", &session).await;
     let peer = session.egress_ip().await;
     let mut driver = tool.connect(&session.cdp_url).await;
     let mut tour = Tour {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     driver::Tool,
-    matrix::{chaser_with_sites, phone, trusting},
+    matrix::{chaser_with_sites, phone},
     site::PHONE,
 };
 use crate::harness::{Library, lab, seconds};
@@ -45,8 +45,7 @@ async fn a_tap_arrives_as_touch_and_click_and_pages_are_laid_out_for_the_phone()
         },
     );
     let session = chaser.api.ready_session().await;
-    let mut trust = trusting(&session).await;
-    let phone = phone("default", &mut trust).await;
+    let phone = phone("default", &session).await;
     let screen = &phone.profile.screen;
     for tool in TOOLS {
         let mut driver = tool.connect(&session.cdp_url).await;

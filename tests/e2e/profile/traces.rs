@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     driver::{Driver, Tool},
-    matrix::{chaser_with_sites, trusting},
+    matrix::chaser_with_sites,
     site::PHONE,
 };
 use crate::harness::{Page, Plain, lab};
@@ -64,7 +64,6 @@ async fn a_page_sees_nothing_of_the_supervision() {
         },
     );
     let session = chaser.api.ready_session().await;
-    let _trust = trusting(&session).await;
     let mut driver = Tool::RawCdp.connect(&session.cdp_url).await;
     driver.goto(&format!("{PHONE}/p/traces")).await;
     let supervised = driver.evaluate(LOOK).await;

@@ -26,8 +26,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::counted::{Books, Counted};
-pub use self::published::Page;
 use self::published::Published;
+pub use self::{certificate::authority, published::Page};
 use super::Lab;
 
 /// What a meter must show.
