@@ -18,6 +18,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     Api, Dns, Lab, Node, docker, leftovers,
+    overdue::Overdue,
     patience::{blocking, eventually, seconds},
     processes,
 };
@@ -46,6 +47,7 @@ pub struct Chaser {
     pub api: Api,
     pub node: Node,
     pub node_id: String,
+    _overdue: Overdue,
 }
 
 impl<'lab> Setup<'lab> {
@@ -122,7 +124,9 @@ impl<'lab> Setup<'lab> {
         }
         command.extend(self.more.into_iter().map(str::to_owned));
 
+        let logs = [state_dir.join("up.log"), runtime_dir.join("relay.log")];
         let mut chaser = Chaser {
+            _overdue: Overdue::shows(logs),
             child: launch(&command, &state_dir),
             arguments: command,
             node: Node::new(runtime_dir.join("node.sock")),

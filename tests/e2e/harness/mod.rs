@@ -15,6 +15,7 @@ mod leftovers;
 mod library;
 mod node;
 mod origin;
+mod overdue;
 mod patience;
 mod plain;
 pub mod processes;

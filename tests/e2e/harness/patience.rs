@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long an asking may take that began in time.
+const LAST_ASKED: Duration = Duration::from_secs(30);
 
 /// Asks until there is an answer.
 pub async fn eventually<T>(
@@ -12,10 +15,11 @@ pub async fn eventually<T>(
 ) -> T {
     let deadline = Instant::now() + within;
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        match timeout_at(deadline + LAST_ASKED, ask()).await {
+            Ok(Some(answer)) => return answer,
+            Ok(None) => assert!(Instant::now() < deadline, "{what}: not within {within:?}"),
+            Err(_late) => panic!("{what}: asked, and no answer came"),
         }
-        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
         sleep(Duration::from_millis(50)).await;
     }
 }

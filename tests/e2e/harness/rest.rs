@@ -33,6 +33,7 @@ impl Api {
     pub fn new(base: String, key: &str) -> Self {
         // No connection outlives its request: the descriptors of the daemon are counted.
         let http = Client::builder()
+            .timeout(seconds(60))
             .no_proxy()
             .pool_max_idle_per_host(0)
             .build()
