@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use toml::Value;
 
 use super::{
-    fail::{self, CONFIG, exit_of, fail, sentence},
+    fail::{self, exit_of, fail, sentence},
     settings::{environment, flag, path},
 };
 use crate::{
@@ -61,7 +61,7 @@ pub(super) struct Args {
     /// Creations per minute and workspace, 0 = no limit
     #[arg(long, value_name = "N")]
     max_creates_per_minute: Option<u32>,
-    /// Warm instances to keep ready; only 0 until there is a pool
+    /// Browsers per profile of `pool.profiles` to keep parked and ready [default: 0]
     #[arg(long, value_name = "N")]
     warm: Option<u32>,
     /// The browser's image
@@ -76,14 +76,6 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(warm) = args.warm.filter(|warm| *warm != 0) {
-        return Err(fail(
-            CONFIG,
-            format!(
-                "flag --warm: {warm} is not possible; allowed: 0, because this version has no warm pool"
-            ),
-        ));
-    }
     let options = up::Options {
         self_check: args.self_check,
         quiet: args.quiet,
@@ -150,6 +142,7 @@ impl Args {
                 "api.max_creates_per_minute",
                 number(self.max_creates_per_minute),
             ),
+            ("--warm", "pool.warm", number(self.warm)),
             ("--image", "instance.image", self.image.map(Value::String)),
         ];
         let flags = flags

@@ -100,6 +100,7 @@ pub async fn start(
         node: config.node.clone(),
         host: config.host.clone(),
         instance: config.instance.clone(),
+        pool: config.pool.clone(),
         profiles,
         session: config.session.clone(),
         routes: config.egress.clone(),

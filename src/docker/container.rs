@@ -69,6 +69,8 @@ pub struct Container {
     pub running: bool,
     /// Whether it is frozen.
     pub paused: bool,
+    /// Id of the image that it was made from.
+    pub image: String,
     /// `created`, `running`, `exited`, `removing`, `dead`, ….
     pub status: String,
     /// When it was started last: with the pid, what tells one run from another.
@@ -186,6 +188,7 @@ impl Docker {
                 pid: 0,
                 running: matches!(status.as_str(), "running" | "paused"),
                 paused: status == "paused",
+                image: seen.image_id.unwrap_or_default(),
                 status,
                 started_at: String::new(),
                 exit_code: None,
@@ -271,6 +274,7 @@ fn container(seen: ContainerInspectResponse) -> Container {
         pid: state.pid.and_then(|pid| pid.try_into().ok()).unwrap_or(0),
         running,
         paused: state.paused.unwrap_or_default(),
+        image: seen.image.unwrap_or_default(),
         status: status.to_string(),
         started_at: state.started_at.unwrap_or_default(),
         exit_code: state

@@ -32,6 +32,8 @@ pub(super) struct Driver {
     pub(super) row: InstanceRow,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) view: watch::Sender<View>,
+    /// Shared by all instances: counts their changes.
+    pub(super) changes: std::sync::Arc<watch::Sender<u64>>,
     pub(super) stop: CancellationToken,
     /// From the end of the start on.
     pub(super) held: Option<Held>,
@@ -114,7 +116,7 @@ impl Driver {
                 self.leave(because).await;
                 true
             }
-            Some(Order::Bind(_, done) | Order::Reattach(done)) => {
+            Some(Order::Bind(_, done) | Order::Claim(_, done) | Order::Reattach(done)) => {
                 done.send(Err(NotReady.into())).ok();
                 false
             }
@@ -128,6 +130,7 @@ impl Driver {
 
     async fn attached(&mut self, attached: Attached) {
         self.row.container = attached.row.container;
+        self.row.image = attached.row.image;
         self.held = Some(attached.held);
         self.phone = Some(attached.phone);
         if let Err(error) = self.step(Input::Attached).await {
@@ -158,7 +161,11 @@ impl Driver {
     async fn follow(&mut self, order: Order) {
         match order {
             Order::Bind(bind, done) => {
-                let outcome = self.bind(*bind).await;
+                let outcome = self.bind(*bind, Input::Bind).await;
+                done.send(outcome).ok();
+            }
+            Order::Claim(bind, done) => {
+                let outcome = self.bind(*bind, Input::Claimed).await;
                 done.send(outcome).ok();
             }
             Order::Reattach(done) => {
@@ -174,9 +181,9 @@ impl Driver {
         }
     }
 
-    async fn bind(&mut self, bind: Bind) -> Result<(), InstanceError> {
+    async fn bind(&mut self, bind: Bind, input: Input) -> Result<(), InstanceError> {
         self.bound = Some(bind);
-        self.step(Input::Bind).await
+        self.step(input).await
     }
 
     /// One step of the machine with its effects.
@@ -212,12 +219,7 @@ impl Driver {
     }
 
     fn publish(&self) {
-        let phone = || {
-            self.phone.clone().unwrap_or_else(|| Phone {
-                device: String::new(),
-                version: String::new(),
-            })
-        };
+        let phone = || self.phone.clone().unwrap_or_default();
         let view = match self.row.phase {
             InstancePhase::Starting => View::Starting,
             InstancePhase::Parked => View::Parked(phone()),
@@ -226,6 +228,7 @@ impl Driver {
             InstancePhase::Gone => View::Gone(self.failure.clone()),
         };
         self.view.send_replace(view);
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// For a relay that does not know the instance: everything again but the container.
@@ -290,7 +293,7 @@ fn answer_leaving(order: Order) {
         done.send(Err(machine::Denied::Leaving.into())).ok();
     };
     match order {
-        Order::Bind(_, done) | Order::Reattach(done) => refuse(done),
+        Order::Bind(_, done) | Order::Claim(_, done) | Order::Reattach(done) => refuse(done),
         Order::Refill | Order::Destroy(_) => {}
     }
 }

@@ -10,18 +10,20 @@ use crate::{
 };
 
 /// What the running browser is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Phone {
     /// `Android 10 - Chrome 156 (Mobile)`.
     pub device: String,
     /// `156.0.8078.79`.
     pub version: String,
+    /// Id of the image that it was started from.
+    pub image: String,
 }
 
 impl Phone {
     /// Reads `Chrome/156.0.8078.79` (or `HeadlessChrome/…`).
     #[must_use]
-    pub fn read(profile: &Profile, product: &str) -> Self {
+    pub fn read(profile: &Profile, product: &str, image: &str) -> Self {
         let version = product
             .split_once('/')
             .map_or(product, |(_, version)| version);
@@ -29,6 +31,7 @@ impl Phone {
         Self {
             device: profile.device(major.unwrap_or(0)),
             version: version.to_owned(),
+            image: image.to_owned(),
         }
     }
 }
@@ -66,6 +69,7 @@ impl View {
 #[derive(Debug)]
 pub(super) enum Order {
     Bind(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
+    Claim(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
     Reattach(oneshot::Sender<Result<(), InstanceError>>),
     Refill,
     Destroy(Option<Failure>),
@@ -107,12 +111,20 @@ impl Instance {
         }
     }
 
-    /// Gives it to a session.
+    /// Gives it to the session that it was made for.
     ///
     /// # Errors
     /// [`InstanceError`]; the instance must be destroyed then.
     pub async fn bind(&self, bind: Bind) -> Result<(), InstanceError> {
         self.ask(|done| Order::Bind(Box::new(bind), done)).await
+    }
+
+    /// Gives it to a session that has taken it in the journal.
+    ///
+    /// # Errors
+    /// [`InstanceError`]; the instance must be destroyed then.
+    pub async fn claim(&self, bind: Bind) -> Result<(), InstanceError> {
+        self.ask(|done| Order::Claim(Box::new(bind), done)).await
     }
 
     /// Hands it to a relay that does not know it, and binds it again if it was bound.

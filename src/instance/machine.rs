@@ -1,12 +1,13 @@
 //! The instance's state machine: a pure function, no I/O, no clock.
 //!
 //! ```text
-//!           Attached           Bind
-//! Starting ──────────▶ Parked ──────▶ Bound
-//!    └───────────────────┴── Destroy ───┴──▶ Destroying ── Removed ──▶ Gone
+//!           Attached        Bind, Claimed
+//! Starting ──────────▶ Parked ────────────▶ Bound
+//!    └───────────────────┴───── Destroy ──────┴──▶ Destroying ── Removed ──▶ Gone
 //! ```
 //!
-//! An instance is bound once in its life; there is no way back from anywhere.
+//! An instance is bound once in its life; there is no way back from anywhere. `Bind` is of the session
+//! that it was made for; `Claimed` of one that came later, whose own journal row took it.
 
 use crate::model::InstancePhase;
 
@@ -15,8 +16,10 @@ use crate::model::InstancePhase;
 pub enum Input {
     /// Every step of the start succeeded: it is a phone.
     Attached,
-    /// A session takes it.
+    /// The session that it was made for takes it.
     Bind,
+    /// A session has taken it, and the journal knows.
+    Claimed,
     /// It failed, or nobody needs it any more.
     Destroy,
     /// Nothing of it is left on the host.
@@ -77,14 +80,15 @@ pub const fn step(phase: InstancePhase, input: Input) -> Result<Step, Denied> {
             Bound,
             &[Effect::Journal, Effect::Bind, Effect::Publish],
         )),
+        (Parked, Input::Claimed) => Ok(Step::Moved(Bound, &[Effect::Bind, Effect::Publish])),
         (Starting | Parked | Bound, Input::Destroy) => Ok(Step::Moved(
             Destroying,
             &[Effect::Journal, Effect::Publish, Effect::Destroy],
         )),
         (Destroying, Input::Removed) => Ok(Step::Moved(Gone, &[Effect::Forget, Effect::Publish])),
-        (Starting, Input::Bind) => Err(Denied::NotReady),
-        (Bound, Input::Bind) => Err(Denied::Taken),
-        (Destroying | Gone, Input::Bind) => Err(Denied::Leaving),
+        (Starting, Input::Bind | Input::Claimed) => Err(Denied::NotReady),
+        (Bound, Input::Bind | Input::Claimed) => Err(Denied::Taken),
+        (Destroying | Gone, Input::Bind | Input::Claimed) => Err(Denied::Leaving),
         (Starting | Parked | Bound, Input::Removed) => Err(Denied::NotLeaving),
         // A start that ended after it was called off, and repeats.
         (Parked | Bound | Destroying | Gone, Input::Attached)
@@ -103,6 +107,7 @@ mod tests {
         prop_oneof![
             Just(Input::Attached),
             Just(Input::Bind),
+            Just(Input::Claimed),
             Just(Input::Destroy),
             Just(Input::Removed),
         ]
@@ -120,7 +125,8 @@ mod tests {
                 prop_assert!(next > phase);
                 let durable = effects.first();
                 prop_assert!(
-                    matches!(durable, Some(Effect::Journal | Effect::Forget)),
+                    input == Input::Claimed
+                        || matches!(durable, Some(Effect::Journal | Effect::Forget)),
                     "durable before anything else"
                 );
                 bound += effects.iter().filter(|e| **e == Effect::Bind).count();

@@ -21,6 +21,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use error::{InstanceError, StartError};
@@ -32,7 +33,7 @@ use crate::{
     journal::{InstanceRow, Journal},
     model::{InstanceId, InstancePhase, NodeId},
     netns,
-    profile::Catalogue,
+    profile::{Catalogue, Profile},
     relay::{
         Paths,
         client::{Bind, RelayClient},
@@ -150,6 +151,19 @@ impl Tools {
         ]
     }
 
+    /// Hash of all that makes an instance of `profile` what it is, beside its image: the profile, the
+    /// limits and this program.
+    #[must_use]
+    pub fn recipe(&self, profile: &Profile) -> String {
+        let mut hash = Sha256::new();
+        // Plain data: writing it as JSON cannot fail, and an empty profile is only another recipe.
+        hash.update(serde_json::to_vec(profile).unwrap_or_default());
+        hash.update(format!("{:?}", self.config));
+        hash.update(env!("CARGO_PKG_VERSION"));
+        let digest = hash.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// A container that must be running.
     async fn running(&self, name: &str) -> Result<Container, StartError> {
         match self.docker.inspect(name).await? {
@@ -167,6 +181,8 @@ pub struct Instances {
     tasks: Tasks,
     /// Held to look up or to change an entry, never across a wait.
     all: Arc<Mutex<HashMap<InstanceId, Instance>>>,
+    /// Counts the changes of any of them.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 impl Instances {
@@ -177,6 +193,7 @@ impl Instances {
             tools,
             tasks: tasks.clone(),
             all: Arc::default(),
+            changes: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -247,12 +264,14 @@ impl Instances {
         };
         self.all.lock().insert(row.id, instance.clone());
         let (tools, all, id) = (self.tools.clone(), Arc::clone(&self.all), row.id);
+        let changes = Arc::clone(&self.changes);
         self.tasks.spawn("instance", move |stop| async move {
             let driver = Driver {
                 tools,
                 row,
                 orders,
                 view: publish,
+                changes: Arc::clone(&changes),
                 stop: stop.clone(),
                 held,
                 phone,
@@ -262,9 +281,16 @@ impl Instances {
             driver.run().await;
             if !stop.is_cancelled() {
                 all.lock().remove(&id);
+                changes.send_modify(|count| *count += 1);
             }
         });
         instance
+    }
+
+    /// A number that is another one after any instance has changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// One instance, unless nothing of it is left.

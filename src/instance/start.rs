@@ -116,6 +116,7 @@ impl<'a> Requested<'a> {
         docker.start(&name).await?;
         let container = self.tools.running(&name).await?;
         self.row.container = Some(binding(&container));
+        self.row.image.clone_from(&container.image);
         self.tools.journal.instance(self.row.clone()).await?;
         Ok(Started {
             asked: self,
@@ -163,7 +164,7 @@ impl Furnished<'_> {
             () = asked.called_off.cancelled() => return Err(StartError::CalledOff),
         };
         Ok(Attached {
-            phone: Phone::read(&profile, &attached.product),
+            phone: Phone::read(&profile, &attached.product, &asked.row.image),
             row: asked.row,
             held,
         })

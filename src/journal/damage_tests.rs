@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::super::{
-    open,
+    Under, open,
     tests::{ended, instance, row},
 };
 use crate::{journal::Recovered, model::SessionId, runtime::wall_now};
@@ -15,7 +15,7 @@ async fn journal_of(sessions: usize, dir: &Path) -> Vec<SessionId> {
     let mut live = Vec::new();
     for number in 0..sessions {
         let row = row();
-        let order = journal.order(row.clone(), instance(row.instance), None);
+        let order = journal.order(row.clone(), Under::Fresh(instance(row.instance)), None);
         order.await.unwrap();
         if number % 3 == 0 {
             journal.session(ended(row, wall_now())).await.unwrap();

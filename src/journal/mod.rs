@@ -31,7 +31,7 @@ pub use damage::Damage;
 pub use error::JournalError;
 pub use identity::node_of;
 pub use lock::StateLock;
-pub use row::{Binding, InstanceRow, LeaseRow, SessionRow};
+pub use row::{Ahead, Binding, InstanceRow, LeaseRow, SessionRow, Under};
 pub use writer::Journal;
 
 use crate::model::NodeId;

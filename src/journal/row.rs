@@ -70,6 +70,54 @@ pub struct InstanceRow {
     pub profile: String,
     /// The container, once it was started.
     pub container: Option<Binding>,
+    /// Id of the image that it runs, once it was started.
+    #[serde(default)]
+    pub image: String,
+    /// For an instance that was started ahead of any order: what another agent must know of it.
+    #[serde(default)]
+    pub ahead: Option<Ahead>,
+}
+
+impl InstanceRow {
+    /// One that is to be made.
+    #[must_use]
+    pub const fn new(id: InstanceId, profile: String, ahead: Option<Ahead>) -> Self {
+        Self {
+            id,
+            phase: InstancePhase::Starting,
+            profile,
+            container: None,
+            image: String::new(),
+            ahead,
+        }
+    }
+
+    /// One of which nothing is known but that it must go.
+    #[must_use]
+    pub fn leftover(id: InstanceId) -> Self {
+        Self {
+            phase: InstancePhase::Destroying,
+            ..Self::new(id, String::new(), None)
+        }
+    }
+}
+
+/// An instance that waits for an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Hash of what it was made from beside the image: with another one it is stale.
+    pub recipe: String,
+    /// When it was ordered: what its age counts from.
+    pub since: BootInstant,
+}
+
+/// What a new session stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Under {
+    /// An instance that is made for it.
+    Fresh(InstanceRow),
+    /// One that was parked: its row is there, and is this session's from now on.
+    Parked(InstanceId),
 }
 
 /// One run of one container: a reused name or pid does not match it.

@@ -38,12 +38,7 @@ pub(super) fn row() -> SessionRow {
 }
 
 pub(super) fn instance(id: InstanceId) -> InstanceRow {
-    InstanceRow {
-        id,
-        phase: InstancePhase::Starting,
-        profile: "default".to_owned(),
-        container: None,
-    }
+    InstanceRow::new(id, "default".to_owned(), None)
 }
 
 pub(super) fn ended(mut row: SessionRow, at: time::OffsetDateTime) -> SessionRow {
@@ -70,7 +65,11 @@ async fn what_was_acknowledged_is_there_after_reopening() {
         released: None,
     };
     journal
-        .order(row.clone(), instance(row.instance), Some(lease.clone()))
+        .order(
+            row.clone(),
+            Under::Fresh(instance(row.instance)),
+            Some(lease.clone()),
+        )
         .await
         .unwrap();
     let traffic = Traffic {
@@ -131,7 +130,7 @@ async fn a_crash_between_two_commits_keeps_the_first() {
     let (journal, _) = open(&path).unwrap();
     let row = row();
     journal
-        .order(row.clone(), instance(row.instance), None)
+        .order(row.clone(), Under::Fresh(instance(row.instance)), None)
         .await
         .unwrap();
     // What a kill -9 leaves: the files as they are, nothing checkpointed, nothing closed.
@@ -141,6 +140,45 @@ async fn a_crash_between_two_commits_keeps_the_first() {
     }
     let (_journal, known) = open(&crashed.path().join("node.db")).unwrap();
     assert_eq!(known.sessions, [row]);
+}
+
+#[tokio::test]
+async fn a_claim_binds_a_parked_instance_in_the_same_commit_as_its_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    let (journal, _) = open(&path).unwrap();
+    let row = row();
+    let parked = InstanceRow {
+        phase: InstancePhase::Parked,
+        image: "sha256:0".to_owned(),
+        ahead: Some(Ahead {
+            recipe: "r".to_owned(),
+            since: boot_now().unwrap(),
+        }),
+        ..instance(row.instance)
+    };
+    journal.instance(parked.clone()).await.unwrap();
+    let claim = Under::Parked(row.instance);
+    journal.order(row.clone(), claim, None).await.unwrap();
+    let other = SessionRow {
+        id: SessionId::random(),
+        instance: InstanceId::random(),
+        ..row.clone()
+    };
+    let gone = Under::Parked(other.instance);
+    journal.order(other, gone, None).await.unwrap();
+    drop(journal);
+    let (_journal, known) = open(&path).unwrap();
+    let bound = InstanceRow {
+        phase: InstancePhase::Bound,
+        ..parked
+    };
+    assert_eq!(
+        known.instances,
+        [bound],
+        "and no row comes back from nowhere"
+    );
+    assert_eq!(known.sessions.len(), 2);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 use time::OffsetDateTime;
 
 use super::{InstanceRow, JournalError, LeaseRow, SessionRow};
-use crate::model::{InstanceId, SessionId, Traffic};
+use crate::model::{InstanceId, InstancePhase, SessionId, Traffic};
 
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -57,6 +57,16 @@ pub(super) fn instance(database: &Connection, row: &InstanceRow) -> Result<(), J
     database
         .prepare_cached(sql)?
         .execute((row.id.to_string(), document))?;
+    Ok(())
+}
+
+/// A parked instance is a session's from now on; nothing where there is no such row (any more).
+pub(super) fn claim(database: &Connection, id: InstanceId) -> Result<(), JournalError> {
+    let sql = "UPDATE instances SET document = json_set(document, '$.phase', ?2) WHERE id = ?1";
+    let bound = serde_json::to_value(InstancePhase::Bound)?;
+    database
+        .prepare_cached(sql)?
+        .execute((id.to_string(), bound.as_str()))?;
     Ok(())
 }
 

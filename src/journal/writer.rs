@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{InstanceRow, JournalError, LeaseRow, SessionRow, read, write};
+use super::{InstanceRow, JournalError, LeaseRow, SessionRow, Under, read, write};
 use crate::model::{InstanceId, SessionId, Traffic};
 
 /// Callers wait here when the disk is slower than they are.
@@ -102,21 +102,24 @@ impl Journal {
         answer.await.map_err(|_closed| JournalError::Closed)?
     }
 
-    /// A new session with its instance and its address: known together or not at all.
+    /// A session with its instance and its address: known together or not at all.
     ///
     /// # Errors
     /// [`JournalError`]: nothing was written.
     pub async fn order(
         &self,
         session: SessionRow,
-        instance: InstanceRow,
+        under: Under,
         lease: Option<LeaseRow>,
     ) -> Result<(), JournalError> {
         self.change(false, move |database| {
             if let Some(lease) = &lease {
                 write::lease(database, lease)?;
             }
-            write::instance(database, &instance)?;
+            match under {
+                Under::Fresh(instance) => write::instance(database, &instance)?,
+                Under::Parked(instance) => write::claim(database, instance)?,
+            }
             write::session(database, &session)
         })
         .await

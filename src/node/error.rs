@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use super::UnknownProfile;
 use crate::{
     docker::DockerError,
     host::monitor::{Condition, Level},
@@ -100,6 +101,9 @@ impl Classify for NodeError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The pool's configuration.
+    #[error(transparent)]
+    Pool(#[from] UnknownProfile),
     /// The journal, or another agent on its directory.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -114,6 +118,7 @@ pub enum StartError {
 impl Classify for StartError {
     fn class(&self) -> Class {
         match self {
+            Self::Pool(_) => Class::Invalid,
             Self::Journal(error) => error.class(),
             Self::Docker(error) => error.class(),
             Self::Relay(error) => error.class(),

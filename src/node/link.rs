@@ -60,6 +60,7 @@ impl Link {
                 () = stop.cancelled() => return,
                 () = ended.cancelled() => return,
             };
+            node.pool().doubt();
             match followed {
                 Ok(()) => info!("the relay ended its events"),
                 Err(error) => info!(%error, "the relay was lost"),

@@ -4,7 +4,7 @@
 //! journal, Docker, the relay. Then questions are answered while the journal is compared with the
 //! host ([`reconcile`] decides, `restart` carries out); orders are taken from `Ready` on. Four tasks
 //! keep it true afterwards: the link to the relay, the ear at Docker, the folding of the meters, the
-//! sweep.
+//! sweep; a fifth keeps browsers [`pool`]ed for orders to come.
 
 mod admission;
 mod closing;
@@ -13,6 +13,7 @@ mod guard;
 mod ledger;
 mod link;
 mod orders;
+mod pool;
 pub mod reconcile;
 mod restart;
 mod shed;
@@ -30,18 +31,20 @@ use tracing::{info, warn};
 
 pub use error::{NodeError, StartError};
 pub use orders::Placement;
+pub use pool::{Config as PoolConfig, PoolProfile, UnknownProfile};
 pub use status::{AddressStatus, NodeState, Status};
 
 use self::{
     guard::Guard,
     link::Link,
+    pool::Pool,
     status::{Conditions, Memory},
     vitals::Vitals,
 };
 use crate::{
     docker::Docker,
     host::monitor,
-    instance::{self, Instance, Instances, NODE_LABEL, Tools, View},
+    instance::{self, Instance, Instances, NODE_LABEL, Tools},
     journal::{self, Journal, Recovered, StateLock},
     model::{EndReason, NodeId, Phase},
     profile::Catalogue,
@@ -91,6 +94,8 @@ pub struct Parts {
     pub host: monitor::Config,
     /// `[instance]`.
     pub instance: instance::Config,
+    /// `[pool]`.
+    pub pool: PoolConfig,
     /// What devices sessions can be.
     pub profiles: Catalogue,
     /// `[session]`.
@@ -112,6 +117,7 @@ struct Inner {
     session: session::Config,
     journal: Journal,
     instances: Arc<Instances>,
+    pool: Pool,
     sessions: Sessions<Host>,
     hub: Hub,
     conditions: watch::Sender<Conditions>,
@@ -131,6 +137,7 @@ struct Inner {
 /// # Errors
 /// [`StartError`] with what an operator can do about it; nothing runs then that did not before.
 pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
+    let pool = Pool::new(parts.pool, &parts.profiles)?;
     let lock = StateLock::take(&parts.state_dir)?;
     let (journal, known) = journal::open(&parts.state_dir.join("node.db"))?;
     let docker = Docker::connect(&parts.node.docker).await?;
@@ -163,6 +170,7 @@ pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
             sessions: Sessions::new(host, journal.clone(), hub.clone(), tasks),
             journal,
             instances,
+            pool,
             hub,
             conditions: watch::Sender::new(Conditions::default()),
             relay: watch::Sender::new(Some(welcome.clone())),
@@ -193,12 +201,13 @@ impl Node {
     ) {
         Box::pin(restart::run(self, known, tasks)).await;
         let node = || self.clone();
-        let (linked, eared, folded, swept) = (node(), node(), node(), node());
+        let (linked, eared, folded, swept, kept) = (node(), node(), node(), node(), node());
         tasks.spawn("relay link", |stop| link.run(linked, welcome, stop));
         tasks.spawn("docker events", |stop| upkeep::listen(eared, stop));
         tasks.spawn("meters", |stop| upkeep::fold(folded, stop));
         tasks.spawn("sweep", |stop| upkeep::sweep(swept, stop));
         vitals.start(&node(), tasks);
+        tasks.spawn("pool", |stop| pool::run(kept, stop));
         self.condition(|conditions| conditions.settled = true);
         info!(node = %self.inner.id, max_sessions = self.inner.max_sessions, "node ready");
     }
@@ -213,6 +222,10 @@ impl Node {
 
     fn guard(&self) -> &Guard {
         &self.inner.guard
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.inner.pool
     }
 
     fn routes(&self) -> &Routes {
@@ -302,15 +315,11 @@ impl Node {
         self.condition(|conditions| conditions.relay_down = down);
     }
 
-    fn destroying(&self) -> usize {
-        let leaving = |instance: &&Instance| matches!(instance.view(), View::Destroying(_));
-        self.instances().all().iter().filter(leaving).count()
-    }
-
     /// Takes no more orders, ends every session and waits until nothing of them is left, or until
     /// `limit` has passed.
     pub async fn end_all(&self, limit: Duration) {
         self.condition(|conditions| conditions.stopping = true);
+        self.pool().close();
         let end = async {
             let sessions = self.sessions().all();
             info!(sessions = sessions.len(), "ending every session");
@@ -319,7 +328,10 @@ impl Node {
                 session.end(EndReason::SubstrateDown, detail)
             });
             join_all(ends).await;
-            join_all(self.instances().all().iter().map(Instance::gone)).await;
+            // Those that are parked; the others are on their way.
+            let instances = self.instances().all();
+            join_all(instances.iter().map(|instance| instance.destroy(None))).await;
+            join_all(instances.iter().map(Instance::gone)).await;
         };
         let in_time = tokio::time::timeout(limit, end).await.is_ok();
         self.inner.ended.cancel();

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Node, NodeError, NodeState};
+use super::{
+    Node, NodeError, NodeState,
+    admission::{self, Room, Verdict},
+};
 use crate::{
-    instance,
+    instance::{self, Instance, View},
     journal::SessionRow,
     model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic},
     runtime::{boot_now, wall_now},
-    session::{Session, Snapshot},
+    session::{Grant, Session, Snapshot},
 };
 
 /// How many ended sessions a list holds.
@@ -93,14 +96,57 @@ impl Node {
             deadline: now.after(spec.ttl),
             spec,
         };
-        let max = self.max_sessions();
-        self.sessions().order(row, |live| {
-            // Memory comes back when a container is gone, not when its session ended.
-            if live + self.destroying() >= usize::try_from(max).unwrap_or(usize::MAX) {
-                return Err(NodeError::Full { max });
+        let profile = row.spec.profile.clone();
+        self.sessions()
+            .order(row, |live| self.grant(live, instance, &profile))
+    }
+
+    /// What a new session is given: a parked instance where there is one, room for another where not.
+    fn grant(&self, live: usize, fresh: InstanceId, profile: &str) -> Result<Grant, NodeError> {
+        let (pool, max) = (self.pool(), self.max_sessions());
+        let slot = pool.take(profile, self.instances());
+        let room = Room {
+            max: usize::try_from(max).unwrap_or(usize::MAX),
+            live,
+            leaving: self.leaving(),
+            kept: pool.kept(),
+        };
+        let admitted = match admission::admit(room, slot.is_some()) {
+            Verdict::Yes => true,
+            Verdict::IfOneGivesWay => pool.give_way(),
+            Verdict::No => false,
+        };
+        let lease = if admitted {
+            let instance = slot.as_ref().map_or(fresh, |slot| slot.id);
+            self.routes().take(instance).map_err(NodeError::from)
+        } else {
+            Err(NodeError::Full { max })
+        };
+        match (lease, slot) {
+            (Ok(lease), slot) => Ok(Grant {
+                lease,
+                parked: slot.map(|slot| (slot.id, slot.phone)),
+            }),
+            (Err(error), Some(slot)) => {
+                pool.put_back(slot);
+                Err(error)
             }
-            Ok(self.routes().take(instance)?)
-        })
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Instances that are being removed.
+    pub(super) fn destroying(&self) -> usize {
+        let leaving = |instance: &&Instance| matches!(instance.view(), View::Destroying(_));
+        self.instances().all().iter().filter(leaving).count()
+    }
+
+    /// What is being removed and has no session yet that was admitted in its place.
+    fn leaving(&self) -> usize {
+        let leaving = |instance: &&Instance| {
+            matches!(instance.view(), View::Destroying(_)) && !self.pool().gives_way(instance.id)
+        };
+        self.instances().all().iter().filter(leaving).count()
     }
 
     /// Ends a session and says how it ended, which may be earlier and for another reason, and

@@ -19,6 +19,9 @@
 //!
 //! A closing session whose container is gone ends as asked too: killing the container is how the agent
 //! cuts without a relay, so its going is the end that was asked for and no accident.
+//!
+//! What was parked and is nobody's is the pool's to judge: adopted where it is as good as new, else
+//! destroyed.
 
 use crate::model::{EndReason, Ending};
 

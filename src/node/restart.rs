@@ -16,7 +16,7 @@ use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
 use super::{
-    Node, closing,
+    Node, closing, pool,
     reconcile::{self, AtDocker, AtRelay, Deadline, Journalled, Verdict, When},
 };
 use crate::{
@@ -72,10 +72,10 @@ pub(super) async fn run(node: &Node, known: Recovered, tasks: &Tasks) {
     stream::iter(known.sessions)
         .for_each_concurrent(AT_ONCE, |row| settle(node, row, &seen, tasks))
         .await;
-    for row in known.instances {
-        if !claimed.contains(&row.id) {
-            destroy(node, row);
-        }
+    let unclaimed = known.instances.into_iter();
+    let unclaimed = unclaimed.filter(|row| !claimed.contains(&row.id)).collect();
+    for row in pool::adopt(node, unclaimed, seen.relay.as_ref()).await {
+        destroy(node, row);
     }
     for lease in known.leases {
         let held =
@@ -231,12 +231,13 @@ async fn adopt(
             warn!(session = %row.id, %error, "its frozen container cannot be woken");
         }
     }
-    let phone = Phone {
-        device: row.device.clone().unwrap_or_default(),
-        version: row.browser_version.clone().unwrap_or_default(),
-    };
     let adopted = match seen.rows.get(&row.instance) {
         Some(instance) => {
+            let phone = Phone {
+                device: row.device.clone().unwrap_or_default(),
+                version: row.browser_version.clone().unwrap_or_default(),
+                image: instance.image.clone(),
+            };
             let bound = InstanceRow {
                 phase: InstancePhase::Bound,
                 ..instance.clone()

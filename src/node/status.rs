@@ -12,7 +12,7 @@ use crate::{
     session::Session,
 };
 
-use super::Node;
+use super::{Node, PoolProfile};
 
 /// A status is worth more now than complete: the relay's own counts are waited for this long.
 const RELAY_LIMIT: Duration = Duration::from_secs(1);
@@ -107,6 +107,8 @@ pub struct Status {
     pub conditions: Vec<Standing>,
     /// Why no session is admitted now although the node is ready.
     pub admission_stopped: Option<String>,
+    /// Browsers that are kept parked; empty without a pool.
+    pub pool: Vec<PoolProfile>,
 }
 
 /// Memory of the host, bytes.
@@ -167,6 +169,7 @@ impl Node {
             egress_refused: self.refused().await,
             conditions: self.guard().standings(),
             admission_stopped: self.guard().refusal().map(|refusal| refusal.why),
+            pool: self.pool().status(),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     docker::{DockerError, Happening},
     instance::{INSTANCE_LABEL, View},
     journal::InstanceRow,
-    model::{EndReason, InstanceId, InstancePhase},
+    model::{Blame, EndReason, Failure, InstanceId},
     runtime::wall_now,
 };
 
@@ -83,12 +83,7 @@ fn remove(
 ) -> HashSet<InstanceId> {
     for id in found.intersection(suspects).take(ORPHANS) {
         warn!(instance = %id, reason = %EndReason::AbandonedOrphan, "an orphan is removed");
-        drop(node.instances().drive(InstanceRow {
-            id: *id,
-            phase: InstancePhase::Destroying,
-            profile: String::new(),
-            container: None,
-        }));
+        drop(node.instances().drive(InstanceRow::leftover(*id)));
     }
     found
 }
@@ -147,11 +142,21 @@ async fn hear(node: &Node) {
 }
 
 async fn died(node: &Node, id: InstanceId, cause: String) {
-    let bound = node
-        .instances()
-        .get(id)
-        .is_some_and(|instance| matches!(instance.view(), View::Bound(_)));
-    if bound && let Some(session) = node.sessions().on(id) {
-        session.end_soon(EndReason::SubstrateDown, cause).await;
+    let Some(instance) = node.instances().get(id) else {
+        return;
+    };
+    match (instance.view(), node.sessions().on(id)) {
+        (View::Bound(_), Some(session)) => {
+            session.end_soon(EndReason::SubstrateDown, cause).await;
+        }
+        (View::Parked(_), None) => {
+            let failure = Failure {
+                code: "browser_exited".to_owned(),
+                message: cause,
+                blame: Blame::Substrate,
+            };
+            instance.destroy(Some(failure)).await;
+        }
+        _ => {}
     }
 }

@@ -137,6 +137,14 @@ impl Book {
             .map(|hold| hold.address)
     }
 
+    /// What `from` holds is `to`'s from now on; `None` where it holds nothing.
+    pub fn pass_on(&mut self, from: InstanceId, to: InstanceId) -> Option<IpAddr> {
+        let held = |hold: &&mut Hold| hold.instance == from && hold.released.is_none();
+        let hold = self.holds.iter_mut().find(held)?;
+        hold.instance = to;
+        Some(hold.address)
+    }
+
     /// Gives back what `instance` holds; `None` where it holds nothing.
     pub fn release(&mut self, instance: InstanceId, now: BootInstant) -> Option<Hold> {
         let hold = self

@@ -138,6 +138,23 @@ impl Routes {
         self.book.lock().held_by(instance)
     }
 
+    /// What `from` holds is `to`'s from now on, without a rest. Nothing may have left from it yet.
+    ///
+    /// # Errors
+    /// [`JournalError`] where that cannot be written down; the address is held all the same.
+    pub async fn pass_on(&self, from: InstanceId, to: InstanceId) -> Result<(), JournalError> {
+        let Some(address) = self.book.lock().pass_on(from, to) else {
+            return Ok(());
+        };
+        let row = LeaseRow {
+            instance: to,
+            address,
+            released: None,
+        };
+        self.journal.lease(row).await?;
+        self.journal.leases_over(vec![from]).await
+    }
+
     /// Gives an address back: it rests from now on. Idempotent; absence is success.
     ///
     /// # Errors

@@ -1,8 +1,13 @@
 //! From an order to a served session: what the driver does before `Ready`.
+//!
+//! A session that was granted a parked instance claims it: its own journal row and one `Bind`, and it
+//! is ready before anybody is answered, so nobody can be early. Where the instance turns out to be
+//! none any more, the session goes the way of all others: one is made for it.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::{
     Ground,
@@ -12,8 +17,8 @@ use super::{
 };
 use crate::{
     instance::Phone,
-    journal::{InstanceRow, JournalError, LeaseRow, SessionRow},
-    model::{Blame, EndReason},
+    journal::{InstanceRow, JournalError, LeaseRow, SessionRow, Under},
+    model::{Blame, EndReason, InstanceId},
     relay::client::{Bind, RelayError},
     runtime::wall_now,
 };
@@ -25,22 +30,24 @@ const EXPECT_PAUSE: Duration = Duration::from_millis(500);
 /// What a fresh session brings beside its row.
 #[derive(Debug)]
 pub(super) struct Fresh {
-    pub(super) instance: InstanceRow,
+    pub(super) under: Under,
     pub(super) lease: Option<LeaseRow>,
-    /// Told once the order is journalled and early clients are held, or that it could not be.
-    pub(super) accepted: watch::Sender<Option<Result<(), JournalError>>>,
+    /// Told once the order is journalled and early clients are held or served, or that it could not be.
+    pub(super) accepted: Told,
 }
+
+type Told = watch::Sender<Option<Result<(), JournalError>>>;
 
 impl<G: Ground> Driver<G> {
     pub(super) async fn create(&mut self, fresh: Fresh) -> Result<(), Stopped> {
         let Fresh {
-            instance,
+            under,
             lease,
             accepted,
         } = fresh;
         let ordered = self
             .journal
-            .order(self.row.clone(), instance.clone(), lease)
+            .order(self.row.clone(), under.clone(), lease)
             .await;
         if let Err(error) = ordered {
             // Nothing is known of it: it never was.
@@ -49,6 +56,51 @@ impl<G: Ground> Driver<G> {
             return Err(Stopped);
         }
         self.publish();
+        match under {
+            Under::Fresh(instance) => self.make(instance, accepted).await,
+            Under::Parked(_) if self.claim().await? => {
+                accepted.send_replace(Some(Ok(())));
+                Ok(())
+            }
+            Under::Parked(parked) => match self.instead(parked).await {
+                Ok(instance) => self.make(instance, accepted).await,
+                Err(error) => {
+                    accepted.send_replace(Some(Ok(())));
+                    self.fail(failure("journal_failed", error.to_string(), Blame::Agent))
+                        .await
+                }
+            },
+        }
+    }
+
+    /// Binds the parked instance that was granted; false when it is none any more.
+    async fn claim(&mut self) -> Result<bool, Stopped> {
+        let bind = claim(&self.row);
+        if let Err(error) = self.ground.claim(self.row.instance, bind).await {
+            warn!(session = %self.row.id, instance = %self.row.instance, %error,
+                "the parked browser cannot be claimed; another is started");
+            return Ok(false);
+        }
+        self.row.ready_at = Some(wall_now());
+        self.step(Input::Provisioned, None).await?;
+        Ok(true)
+    }
+
+    /// Another instance in place of a parked one that cannot be had, with its address.
+    async fn instead(&mut self, parked: InstanceId) -> Result<InstanceRow, JournalError> {
+        let fresh = InstanceRow::new(InstanceId::random(), self.row.spec.profile.clone(), None);
+        self.ground.instead(parked, fresh.id).await?;
+        self.row.instance = fresh.id;
+        self.row.device = None;
+        self.row.browser_version = None;
+        let under = Under::Fresh(fresh.clone());
+        self.journal.order(self.row.clone(), under, None).await?;
+        self.publish();
+        Ok(fresh)
+    }
+
+    /// Has an instance made, once early clients are held.
+    async fn make(&mut self, instance: InstanceRow, accepted: Told) -> Result<(), Stopped> {
         let expected = self.expect().await;
         accepted.send_replace(Some(Ok(())));
         if let Err(error) = expected {

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::{
     instance::{Instance, InstanceError, Instances, Phone, View},
-    journal::{InstanceRow, SessionRow},
+    journal::{InstanceRow, JournalError, SessionRow},
     model::{EndReason, Ending, Failure, InstanceId, SessionId, Traffic},
     relay::{
         client::{Bind, RelayError},
@@ -36,6 +36,20 @@ pub trait Ground: Send + Sync + 'static {
         instance: InstanceId,
         bind: Bind,
     ) -> impl Future<Output = Result<(), InstanceError>> + Send;
+
+    /// Gives a parked instance to the session that has taken it in the journal.
+    fn claim(
+        &self,
+        instance: InstanceId,
+        bind: Bind,
+    ) -> impl Future<Output = Result<(), InstanceError>> + Send;
+
+    /// Lets a parked instance go that could not be claimed; its address is `fresh`'s.
+    fn instead(
+        &self,
+        parked: InstanceId,
+        fresh: InstanceId,
+    ) -> impl Future<Output = Result<(), JournalError>> + Send;
 
     /// Asks the arbiter to end the session; answers the ending that won.
     fn end(
@@ -95,6 +109,19 @@ impl Ground for Host {
     async fn bind(&self, instance: InstanceId, bind: Bind) -> Result<(), InstanceError> {
         let instance = self.find(instance).ok_or(InstanceError::NotHeld)?;
         instance.bind(bind).await
+    }
+
+    async fn claim(&self, instance: InstanceId, bind: Bind) -> Result<(), InstanceError> {
+        let instance = self.find(instance).ok_or(InstanceError::NotHeld)?;
+        instance.claim(bind).await
+    }
+
+    async fn instead(&self, parked: InstanceId, fresh: InstanceId) -> Result<(), JournalError> {
+        self.instances.tools().routes.pass_on(parked, fresh).await?;
+        if let Some(parked) = self.find(parked) {
+            parked.destroy(None).await;
+        }
+        Ok(())
     }
 
     async fn end(

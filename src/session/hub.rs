@@ -65,6 +65,12 @@ impl Hub {
         *self.last.borrow()
     }
 
+    /// The number of the last event, as it grows.
+    #[must_use]
+    pub fn numbers(&self) -> watch::Receiver<u64> {
+        self.last.subscribe()
+    }
+
     /// Events after `after`, then live; 0 for everything that is still held. Ends with the hub.
     pub fn watch(&self, after: u64) -> impl Stream<Item = Item> + Send + use<> {
         let reader = Reader {

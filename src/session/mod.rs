@@ -31,7 +31,7 @@ pub use create::claim;
 pub use error::Denied;
 pub use ground::{Ground, Host};
 pub use hub::Hub;
-pub use registry::{Session, Sessions};
+pub use registry::{Grant, Session, Sessions};
 pub use snapshot::{Event, Item, Snapshot, What};
 
 use crate::{

@@ -14,8 +14,9 @@ use super::{
     machine::State,
 };
 use crate::{
-    journal::{InstanceRow, Journal, JournalError, LeaseRow, SessionRow},
-    model::{EndReason, Ending, InstanceId, InstancePhase, Phase, SessionId, Traffic},
+    instance::Phone,
+    journal::{InstanceRow, Journal, JournalError, LeaseRow, SessionRow, Under},
+    model::{EndReason, Ending, InstanceId, Phase, SessionId, Traffic},
     runtime::Tasks,
 };
 
@@ -86,6 +87,20 @@ impl Session {
     }
 }
 
+/// What an order was given.
+#[derive(Debug, Default)]
+pub struct Grant {
+    /// An address; `None` stands for the host's default.
+    pub lease: Option<LeaseRow>,
+    /// A parked instance, and what it is; without one an instance is made under the row's id.
+    pub parked: Option<(InstanceId, Phone)>,
+}
+
+fn live_in(all: &HashMap<SessionId, Session>) -> usize {
+    let lives = |session: &&Session| session.row().phase != Phase::Ended;
+    all.values().filter(lives).count()
+}
+
 /// All sessions of this node that have not ended. Cheap to clone.
 #[derive(Debug)]
 pub struct Sessions<G> {
@@ -122,35 +137,37 @@ impl<G: Ground> Sessions<G> {
         }
     }
 
-    /// A new session, unless there is one of this id: then that one. `lease` is asked for under the
-    /// same lock, so of two orders under one id only one takes an address.
+    /// A new session, unless there is one of this id: then that one. `admit` is told how many live and
+    /// is asked under the same lock, so of two orders under one id only one takes anything.
     ///
     /// # Errors
     /// Whatever `admit` says.
     pub fn order<E>(
         &self,
         row: SessionRow,
-        admit: impl FnOnce(usize) -> Result<Option<LeaseRow>, E>,
+        admit: impl FnOnce(usize) -> Result<Grant, E>,
     ) -> Result<Session, E> {
         let mut all = self.all.lock();
         if let Some(known) = all.get(&row.id) {
             return Ok(known.clone());
         }
-        let live = all.values().filter(|s| s.row().phase != Phase::Ended);
-        let lease = admit(live.count())?;
-        let row = SessionRow {
+        let Grant { lease, parked } = admit(live_in(&all))?;
+        let mut row = SessionRow {
             egress: lease.as_ref().map(|lease| lease.address),
             ..row
         };
-        let instance = InstanceRow {
-            id: row.instance,
-            phase: InstancePhase::Starting,
-            profile: row.spec.profile.clone(),
-            container: None,
+        let under = if let Some((instance, phone)) = parked {
+            row.instance = instance;
+            row.device = Some(phone.device);
+            row.browser_version = Some(phone.version);
+            Under::Parked(instance)
+        } else {
+            let profile = row.spec.profile.clone();
+            Under::Fresh(InstanceRow::new(row.instance, profile, None))
         };
         let (accepted, told) = watch::channel(None);
         let fresh = Fresh {
-            instance,
+            under,
             lease,
             accepted,
         };
@@ -210,6 +227,11 @@ impl<G: Ground> Sessions<G> {
             Box::pin(driver.run(fresh)).await;
             all.lock().remove(&id);
         });
+    }
+
+    /// Tells `decide` how many live, and lets no order in before it has decided.
+    pub fn counting<T>(&self, decide: impl FnOnce(usize) -> T) -> T {
+        decide(live_in(&self.all.lock()))
     }
 
     /// One session that lives, or ended a moment ago.

@@ -23,6 +23,7 @@ mod load;
 mod meter;
 mod operator;
 mod orders;
+mod pool;
 mod profile;
 mod quiet;
 mod reconcile;

@@ -72,9 +72,16 @@ async fn a_bad_value_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn warm_instances_are_refused_until_there_is_a_pool() {
-    let said = refused("", &["--warm", "1"]).await;
-    assert!(said.contains("warm"), "{said}");
+async fn a_pool_that_cannot_be_is_refused_by_name() {
+    let said = refused("[pool]\nprofiles = [\"nokia-3310\"]\n", &["--warm", "1"]).await;
+    assert!(
+        said.contains("pool.profiles") && said.contains("nokia-3310") && said.contains("default"),
+        "{said}"
+    );
+    let said = refused("[pool]\nconcurrent_starts = 0\n", &[]).await;
+    assert!(said.contains("pool.concurrent_starts"), "{said}");
+    let said = refused("", &["--warm", "many"]).await;
+    assert!(said.contains("--warm"), "{said}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use crate::{
     host::monitor::{Level, Standing},
     model::{Blame, EndReason, Failure, Phase, SessionSpec, Substrate, Traffic},
-    node::{NodeState, Placement, Status},
+    node::{NodeState, Placement, PoolProfile, Status},
     session::{Event, Item, Snapshot, What},
     wire::node as pb,
 };
@@ -158,6 +158,16 @@ fn condition(of: Standing) -> pb::Condition {
     }
 }
 
+fn pool_profile(of: PoolProfile) -> pb::PoolProfile {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    pb::PoolProfile {
+        profile: of.profile,
+        target: of.target,
+        parked: count(of.parked),
+        starting: count(of.starting),
+    }
+}
+
 /// The node itself.
 pub(super) fn status(of: Status) -> pb::GetNodeResponse {
     let (state, state_reason) = match of.state {
@@ -191,5 +201,6 @@ pub(super) fn status(of: Status) -> pb::GetNodeResponse {
         egress_refused: of.egress_refused.into_iter().collect(),
         conditions: of.conditions.into_iter().map(condition).collect(),
         admission_stopped: of.admission_stopped.unwrap_or_default(),
+        pool: of.pool.into_iter().map(pool_profile).collect(),
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             ("host", fields::<crate::host::monitor::Config>()),
             ("profile", fields::<crate::profile::Config>()),
             ("instance", fields::<crate::instance::Config>()),
+            ("pool", fields::<crate::node::PoolConfig>()),
             ("session", fields::<crate::session::Config>()),
             ("egress", fields::<crate::routes::Config>()),
             ("cdp", fields::<crate::relay::Config>()),

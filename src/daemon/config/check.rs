@@ -135,6 +135,11 @@ fn limits(config: &Config) -> Result<(), Problem> {
             1,
         ),
         (
+            "pool.concurrent_starts",
+            config.pool.concurrent_starts.into(),
+            1,
+        ),
+        (
             "egress.sessions_per_address",
             config.egress.sessions_per_address.into(),
             1,
@@ -157,6 +162,11 @@ fn limits(config: &Config) -> Result<(), Problem> {
             format!("is {value}, but must be at least {least}"),
         )?;
     }
+    require(
+        config.pool.warm == 0 || !config.pool.profiles.is_empty(),
+        "pool.profiles",
+        "is empty, but must name some while pool.warm is not 0",
+    )?;
     let named = [
         ("instance.image", &config.instance.image),
         ("node.docker", &config.node.docker),
@@ -205,6 +215,8 @@ fn lifetimes(config: &Config) -> Result<(), Problem> {
     let second = Duration::from_secs(1);
     let at_least = [
         ("instance.start_timeout", config.instance.start_timeout),
+        ("pool.max_age", config.pool.max_age),
+        ("pool.probe_interval", config.pool.probe_interval),
         ("session.idle_timeout", config.session.idle_timeout),
         ("cdp.hold_timeout", config.cdp.hold_timeout),
         ("api.ttl_min", config.api.ttl_min),

@@ -43,6 +43,8 @@ pub struct Config {
     pub profile: profile::Config,
     /// Containers.
     pub instance: instance::Config,
+    /// Browsers that are parked ahead of orders.
+    pub pool: node::PoolConfig,
     /// Sessions.
     pub session: session::Config,
     /// Egress routes and policy.
@@ -66,6 +68,7 @@ impl Default for Config {
             host: monitor::Config::default(),
             profile: profile::Config::default(),
             instance: instance::Config::default(),
+            pool: node::PoolConfig::default(),
             session: session::Config::default(),
             egress: routes::Config::default(),
             cdp: relay::Config::default(),

@@ -109,6 +109,7 @@ pub(super) fn inventory(answer: pb::ListResponse) -> Result<Inventory, RelayErro
             },
             record: held.record,
             product: held.browser_product,
+            supervised: held.supervisors > 0 && !held.pageless,
         })
     });
     Ok(Inventory {

@@ -75,6 +75,8 @@ pub struct Held {
     pub record: Vec<u8>,
     /// What its browser said of itself.
     pub product: String,
+    /// Whether the profile is held on its targets, and there is a page among them.
+    pub supervised: bool,
 }
 
 /// A session whose end the relay remembers.

@@ -72,6 +72,8 @@ pub(super) struct Relay {
 pub(super) enum BindFailed {
     #[error("instance {0} is not attached")]
     NotAttached(InstanceId),
+    #[error("instance {0} is not supervised, or has no page")]
+    Unfit(InstanceId),
     #[error("instance {0} serves another session")]
     Taken(InstanceId),
     #[error(transparent)]
@@ -94,6 +96,9 @@ impl Relay {
         let before = hold.session.as_ref();
         if before.is_some_and(|session| *session != bind.session) {
             return Err(BindFailed::Taken(bind.instance));
+        }
+        if before.is_none() && !attachment.supervisor.has_page() {
+            return Err(BindFailed::Unfit(bind.instance));
         }
         records::write(&self.paths, &bind)?;
         let live = Arc::new(Live {

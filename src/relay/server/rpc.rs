@@ -235,6 +235,7 @@ impl Rpc {
             dial_sockets: u32::try_from(held.dialer.spare()).unwrap_or(u32::MAX),
             supervisors: held.supervisor.connections(),
             clients,
+            pageless: !held.supervisor.has_page(),
         }
     }
 }
@@ -273,6 +274,7 @@ impl From<BindFailed> for Status {
         let why = error.to_string();
         match error {
             BindFailed::NotAttached(_) => Self::not_found(why),
+            BindFailed::Unfit(_) => Self::unavailable(why),
             BindFailed::Taken(_) | BindFailed::Session(_) => Self::aborted(why),
             BindFailed::Io(_) => Self::internal(why),
         }

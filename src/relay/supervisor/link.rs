@@ -61,6 +61,7 @@ impl Kit {
 struct Target {
     id: String,
     kind: Kind,
+    crashed: bool,
 }
 
 /// What one connection amounts to.
@@ -68,7 +69,7 @@ struct Target {
 pub(super) struct Standing {
     /// Every target carries the overrides, those still to come included.
     pub(super) holds: bool,
-    /// Pages that are open.
+    /// Pages that are open and have not crashed.
     pub(super) pages: usize,
 }
 
@@ -162,7 +163,7 @@ impl Link {
     fn pages(&self) -> usize {
         self.targets
             .values()
-            .filter(|target| target.kind == Kind::Page)
+            .filter(|target| target.kind == Kind::Page && !target.crashed)
             .count()
     }
 
@@ -177,6 +178,13 @@ impl Link {
                 self.targets.remove(&session_id);
                 Ok(())
             }
+            method @ ("Inspector.targetCrashed" | "Inspector.targetReloadedAfterCrash") => {
+                let whose = event.session.as_ref();
+                if let Some(target) = whose.and_then(|session| self.targets.get_mut(session)) {
+                    target.crashed = method == "Inspector.targetCrashed";
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -184,7 +192,11 @@ impl Link {
     async fn cover(&mut self, attached: Attached) -> Result<(), CdpError> {
         let kind = Kind::of(&attached.target_info.r#type);
         let id = attached.target_info.target_id;
-        let target = Target { id, kind };
+        let target = Target {
+            id,
+            kind,
+            crashed: false,
+        };
         let mut commands = self.kit.overrides(&target);
         if kind != Kind::Other {
             commands.insert(0, auto_attach());

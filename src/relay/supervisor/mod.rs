@@ -123,6 +123,12 @@ impl Supervisor {
         self.pair.holding()
     }
 
+    /// Whether a connection that holds sees a page that lives.
+    #[must_use]
+    pub fn has_page(&self) -> bool {
+        self.pair.has_page()
+    }
+
     /// Sends all overrides once more. Wanted whenever a client has gone: with it go the overrides
     /// that it set, and Chrome then falls back to none at all.
     pub fn assert_again(&self) {

@@ -63,6 +63,11 @@ impl Pair {
         standing.iter().map(|one| u32::from(one.holds)).sum()
     }
 
+    pub(super) fn has_page(&self) -> bool {
+        let standing = self.standing.borrow();
+        standing.iter().any(|one| one.holds && one.pages > 0)
+    }
+
     /// Returns once both hold and a page is open.
     pub(super) async fn all_hold(&self) {
         let all_hold = |all: &[Standing; PAIR]| all.iter().all(|one| one.holds && one.pages > 0);

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::super::*;
 use crate::{
     instance::{InstanceError, Phone},
-    journal::{self, InstanceRow, Journal},
+    journal::{self, InstanceRow, Journal, JournalError},
     model::{EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic},
     relay::client::{Bind, RelayError},
     runtime::{Tasks, boot_now, wall_now},
@@ -25,6 +25,7 @@ pub(super) struct State {
     /// The relay's compare-and-set.
     pub(super) ended: Mutex<Option<Ending>>,
     pub(super) relay_up: Mutex<bool>,
+    pub(super) claimable: Mutex<bool>,
     pub(super) meter: Mutex<Traffic>,
     pub(super) done: Mutex<Vec<&'static str>>,
     pub(super) released: Notify,
@@ -36,6 +37,7 @@ impl Fake {
             start: watch::Sender::new(None),
             ended: Mutex::new(None),
             relay_up: Mutex::new(true),
+            claimable: Mutex::new(true),
             meter: Mutex::new(Traffic::default()),
             done: Mutex::default(),
             released: Notify::new(),
@@ -87,15 +89,26 @@ impl Ground for Fake {
         let outcome = start.wait_for(Option::is_some).await.map_err(|_| None)?;
         match outcome.clone() {
             Some(Err(failure)) => Err(Some(failure)),
-            _ => Ok(Phone {
-                device: "Android 10 - Chrome 156 (Mobile)".to_owned(),
-                version: "156.0.1.2".to_owned(),
-            }),
+            _ => Ok(phone()),
         }
     }
 
     async fn bind(&self, _: InstanceId, _: Bind) -> Result<(), InstanceError> {
         self.did("bind");
+        Ok(())
+    }
+
+    async fn claim(&self, _: InstanceId, _: Bind) -> Result<(), InstanceError> {
+        self.did("claim");
+        if *self.0.claimable.lock() {
+            Ok(())
+        } else {
+            Err(InstanceError::NotHeld)
+        }
+    }
+
+    async fn instead(&self, _: InstanceId, _: InstanceId) -> Result<(), JournalError> {
+        self.did("instead");
         Ok(())
     }
 
@@ -157,8 +170,20 @@ impl Bench {
     }
 
     pub(super) async fn order(&self, ttl: Duration) -> Session {
-        let admit = |_| Ok::<_, std::convert::Infallible>(None);
+        let admit = |_| Ok::<_, std::convert::Infallible>(Grant::default());
         let Ok(session) = self.sessions.order(row(ttl), admit);
+        session.accepted().await.unwrap();
+        session
+    }
+
+    /// An order that is granted a parked instance.
+    pub(super) async fn claim(&self) -> Session {
+        let grant = Grant {
+            parked: Some((InstanceId::random(), phone())),
+            ..Grant::default()
+        };
+        let admit = |_| Ok::<_, std::convert::Infallible>(grant);
+        let Ok(session) = self.sessions.order(row(Duration::from_secs(600)), admit);
         session.accepted().await.unwrap();
         session
     }
@@ -173,6 +198,14 @@ impl Bench {
     pub(super) async fn journalled(&self, session: &Session) -> SessionRow {
         let id = session.row().id.clone();
         self.journal.find(&id).await.unwrap().unwrap()
+    }
+}
+
+pub(super) fn phone() -> Phone {
+    Phone {
+        device: "Android 10 - Chrome 156 (Mobile)".to_owned(),
+        version: "156.0.1.2".to_owned(),
+        image: "sha256:0".to_owned(),
     }
 }
 

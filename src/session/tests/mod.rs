@@ -32,10 +32,37 @@ async fn a_session_is_announced_before_it_is_acknowledged_and_bound_before_it_is
 }
 
 #[tokio::test]
+async fn a_claim_is_ready_when_it_is_acknowledged_and_nothing_is_started_for_it() {
+    let bench = Bench::new();
+    let session = bench.claim().await;
+    let ready = session.row();
+    assert_eq!(ready.phase, Phase::Ready);
+    assert!(ready.ready_at.is_some() && ready.device.is_some());
+    assert_eq!(bench.ground.all_done(), ["claim"]);
+    assert_eq!(bench.journalled(&session).await, *ready);
+}
+
+#[tokio::test]
+async fn a_claim_of_what_is_no_browser_any_more_becomes_an_ordinary_start() {
+    let bench = Bench::new();
+    *bench.ground.0.claimable.lock() = false;
+    let session = bench.claim().await;
+    let made = session.row();
+    assert_eq!(made.phase, Phase::Creating);
+    assert!(made.device.is_none());
+    bench.ground.starts(Ok(()));
+    until(&session, Phase::Ready).await;
+    let done = ["claim", "instead", "expect", "start", "bind"];
+    assert_eq!(bench.ground.all_done(), done);
+    let row = bench.journalled(&session).await;
+    assert_eq!(row.instance, made.instance, "the one that was made");
+}
+
+#[tokio::test]
 async fn two_orders_under_one_id_are_one_session() {
     let bench = Bench::new();
     let order = row(Duration::from_secs(600));
-    let admit = |_| Ok::<_, std::convert::Infallible>(None);
+    let admit = |_| Ok::<_, std::convert::Infallible>(Grant::default());
     let Ok(first) = bench.sessions.order(order.clone(), admit);
     let again = SessionRow {
         instance: InstanceId::random(),

@@ -1,0 +1,340 @@
+//! The warm pool: browsers that were started before anybody ordered them.
+//!
+//! ```text
+//!   plan ─▶ Starting ─▶ shelf: parked, supervised, no session, no way out ─▶ claimed: a session's
+//!                         └── aged, another image, decayed, room needed ──▶ destroyed
+//! ```
+//!
+//! A slot is a parked instance like the one that a cold start passes through; it serves one session,
+//! ever. A claim is the session's own journal row and one `Bind` at the relay: no call to Docker, and
+//! the relay refuses it for anything that is not alive, supervised and unused. Who is taken is decided
+//! by [`shelf`], what is started by [`plan`], both pure; [`driver`] is the one task that starts and
+//! destroys, [`probe`] asks the relay whether what stands there is still good, and what an earlier
+//! agent left.
+
+mod driver;
+mod plan;
+mod probe;
+mod shelf;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tokio::{sync::Notify, time::Instant};
+use tracing::info;
+
+pub(super) use self::{driver::run, probe::adopt, shelf::Slot};
+use self::{
+    plan::Demand,
+    shelf::{Retired, Shelf},
+};
+use crate::{
+    instance::{Instances, View},
+    journal::Ahead,
+    model::{BootInstant, InstanceId},
+    profile::Catalogue,
+    runtime::boot_now,
+};
+
+/// How long a refill is taken to last before one was seen.
+const FIRST_GUESS: Duration = Duration::from_secs(2);
+
+/// `[pool]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Browsers to keep parked for each of `profiles`; 0 keeps none.
+    pub warm: u32,
+    /// The most that are kept for a profile whose orders come fast; less than `warm` means `warm`.
+    pub warm_max: u32,
+    /// Device profiles to keep them for.
+    pub profiles: Vec<String>,
+    /// How many may start at once; orders come first.
+    pub concurrent_starts: u32,
+    /// One that stands for longer is replaced.
+    #[serde(with = "crate::model::duration")]
+    pub max_age: Duration,
+    /// How often the relay is asked whether they are still good, and Docker for the image.
+    #[serde(with = "crate::model::duration")]
+    pub probe_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            warm: 0,
+            warm_max: 0,
+            profiles: vec![crate::profile::DEFAULT.to_owned()],
+            concurrent_starts: 2,
+            max_age: Duration::from_secs(30 * 60),
+            probe_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A profile that is to be kept warm and does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("`pool.profiles` names `{name}`, but must name some of: {known}")]
+pub struct UnknownProfile {
+    name: String,
+    known: String,
+}
+
+/// One profile of the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolProfile {
+    /// Which.
+    pub profile: String,
+    /// How many there should be.
+    pub target: u32,
+    /// How many stand ready.
+    pub parked: usize,
+    /// How many are on their way.
+    pub starting: usize,
+}
+
+/// The pool of one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    /// Held for a decision, never across a wait; the registry of sessions may be locked before it,
+    /// that of instances after it.
+    state: Mutex<State>,
+    /// Rung when the driver should look around …
+    wake: Notify,
+    /// … and when what stands on the shelf should be proven again.
+    doubted: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shelf: Shelf,
+    starting: HashMap<InstanceId, Start>,
+    demand: HashMap<String, Demand>,
+    /// Id of the image that the configured name means; empty until Docker has said it.
+    image: String,
+    /// Taken down, and not told so yet.
+    leaving: Vec<(Slot, Retired)>,
+    /// Going for a session's sake: that session counts in their place.
+    giving_way: HashSet<InstanceId>,
+    /// Nothing is started any more.
+    closed: bool,
+    /// How long the last start took.
+    refill: Option<Duration>,
+    failures: u32,
+    rest_until: Option<Instant>,
+}
+
+/// An instance that is on its way to the shelf.
+#[derive(Debug, Clone)]
+struct Start {
+    profile: String,
+    ahead: Ahead,
+    began: Instant,
+    /// Its driver runs.
+    driven: bool,
+}
+
+impl Pool {
+    /// An empty pool.
+    ///
+    /// # Errors
+    /// [`UnknownProfile`].
+    pub(super) fn new(config: Config, profiles: &Catalogue) -> Result<Self, UnknownProfile> {
+        let known = |name: &&String| profiles.named(name).is_none();
+        if let Some(name) = config.profiles.iter().find(known) {
+            return Err(UnknownProfile {
+                name: name.clone(),
+                known: profiles.names().join(", "),
+            });
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                state: Mutex::default(),
+                wake: Notify::new(),
+                doubted: Notify::new(),
+            }),
+        })
+    }
+
+    /// The best slot for an order of `profile`. It is the caller's from now on: to bind, to
+    /// [`Pool::put_back`] or to destroy.
+    pub(super) fn take(&self, profile: &str, instances: &Instances) -> Option<Slot> {
+        if !self
+            .inner
+            .config
+            .profiles
+            .iter()
+            .any(|kept| kept == profile)
+        {
+            return None;
+        }
+        let mut state = self.inner.state.lock();
+        let state = &mut *state;
+        if let Ok(now) = boot_now() {
+            let demand = state.demand.entry(profile.to_owned()).or_default();
+            demand.order(now.micros);
+        }
+        self.inner.wake.notify_one();
+        loop {
+            let slot = state.shelf.take(profile, &state.image)?;
+            // What has died since is seen to by the driver of the instance.
+            if parked(instances, slot.id) {
+                return Some(slot);
+            }
+        }
+    }
+
+    /// It was not needed after all.
+    pub(super) fn put_back(&self, slot: Slot) {
+        self.inner.state.lock().shelf.put(slot);
+    }
+
+    /// How many instances are parked or on their way.
+    pub(super) fn kept(&self) -> usize {
+        let state = self.inner.state.lock();
+        state.shelf.all().len() + state.starting.len()
+    }
+
+    /// Makes room for a session by giving up one that is starting, or the oldest that is parked.
+    pub(super) fn give_way(&self) -> bool {
+        let mut state = self.inner.state.lock();
+        let youngest = state.starting.iter().max_by_key(|(_, start)| start.began);
+        let id = youngest.map(|(id, _)| *id);
+        let slot = match id {
+            Some(id) => state.starting.remove(&id).map(|start| start.slot(id)),
+            None => state.shelf.take_any(),
+        };
+        let Some(slot) = slot else { return false };
+        state.giving_way.insert(slot.id);
+        state.leaving.push((slot, Retired::GaveWay));
+        self.inner.wake.notify_one();
+        true
+    }
+
+    /// Whether this instance goes for the sake of a session that was admitted in its place.
+    pub(super) fn gives_way(&self, id: InstanceId) -> bool {
+        self.inner.state.lock().giving_way.contains(&id)
+    }
+
+    /// The relay was lost: nothing is given away before it has been asked again.
+    pub(super) fn doubt(&self) {
+        self.inner.state.lock().shelf.doubt();
+        self.inner.doubted.notify_one();
+    }
+
+    /// Every profile that is kept, as it stands.
+    pub(super) fn status(&self) -> Vec<PoolProfile> {
+        let (config, state) = (&self.inner.config, self.inner.state.lock());
+        if config.warm == 0 {
+            return Vec::new();
+        }
+        let now = boot_now().map_or(0, |now| now.micros);
+        let status = |profile: &String| PoolProfile {
+            profile: profile.clone(),
+            target: state.target(config, profile, now),
+            parked: state.shelf.depth(profile),
+            starting: state.starting_of(profile),
+        };
+        config.profiles.iter().map(status).collect()
+    }
+
+    /// Nothing is started any more; what is there is the caller's to destroy.
+    pub(super) fn close(&self) {
+        self.inner.state.lock().closed = true;
+    }
+}
+
+fn parked(instances: &Instances, id: InstanceId) -> bool {
+    let view = instances.get(id).map(|instance| instance.view());
+    matches!(view, Some(View::Parked(_)))
+}
+
+impl Start {
+    /// As a slot that never came to be.
+    fn slot(self, id: InstanceId) -> Slot {
+        Slot {
+            id,
+            profile: self.profile,
+            phone: crate::instance::Phone::default(),
+            since: self.ahead.since,
+            proven: false,
+        }
+    }
+}
+
+impl State {
+    /// Brings shelf and starts in line with what became of the instances.
+    fn settle(&mut self, instances: &Instances) {
+        let ended: Vec<_> = (self.starting.iter())
+            .filter(|(_, start)| start.driven)
+            .map(|(id, _)| (*id, instances.get(*id).map(|instance| instance.view())))
+            .filter(|(_, view)| !matches!(view, Some(View::Starting)))
+            .collect();
+        for (id, view) in ended {
+            let Some(start) = self.starting.remove(&id) else {
+                continue;
+            };
+            if let Some(View::Parked(phone)) = view {
+                let took = start.began.elapsed();
+                info!(instance = %id, profile = start.profile, ?took, "parked");
+                self.refill = Some(took);
+                self.failures = 0;
+                self.rest_until = None;
+                let slot = start.slot(id);
+                self.shelf.put(Slot {
+                    phone,
+                    proven: true,
+                    ..slot
+                });
+            } else {
+                self.failed();
+            }
+        }
+        let gone: Vec<_> = (self.shelf.all().iter())
+            .filter(|slot| !parked(instances, slot.id))
+            .map(|slot| slot.id)
+            .collect();
+        for id in gone {
+            if let Some(slot) = self.shelf.remove(id) {
+                // It is on its way out already; told all the same, once.
+                self.leaving.push((slot, Retired::Decayed));
+            }
+        }
+        self.giving_way.retain(|id| instances.get(*id).is_some());
+    }
+
+    fn starting_of(&self, profile: &str) -> usize {
+        let of_it = |start: &&Start| start.profile == profile;
+        self.starting.values().filter(of_it).count()
+    }
+
+    fn target(&self, config: &Config, profile: &str, now_micros: u64) -> u32 {
+        let demand = self.demand.get(profile);
+        let rate = demand.map_or(0.0, |demand| demand.rate(now_micros));
+        let refill = self.refill.unwrap_or(FIRST_GUESS);
+        plan::target(config.warm, config.warm_max, rate, refill)
+    }
+
+    /// A start came to nothing.
+    fn failed(&mut self) {
+        self.failures += 1;
+        self.rest_until = Some(Instant::now() + plan::rest(self.failures));
+    }
+
+    fn retire(&mut self, now: BootInstant, max_age: Duration) {
+        let stale = self.shelf.stale(now, &self.image, max_age);
+        self.leaving.extend(stale);
+    }
+}

@@ -1,0 +1,201 @@
+//! How many parked instances there should be, and what to start now: pure.
+//!
+//! Depth is what the configuration asks for; where orders come so fast that more of them arrive while
+//! one slot is replaced, it follows them up to `pool.warm_max`. Starting yields to everybody: to orders
+//! that are being carried out, to a node that is not ready, to admission (what is parked takes room
+//! that a session could have, so it never takes the last of it twice), and to its own failures.
+
+use std::time::Duration;
+
+/// Demand is averaged over about this long.
+const MEMORY: Duration = Duration::from_secs(30);
+/// How much more than the average is kept: orders come in bunches.
+const MARGIN: f64 = 1.5;
+/// The pause after a failed start, doubled with each more up to the last.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LAST_REST: Duration = Duration::from_secs(60);
+
+/// How often a profile is ordered: a count that fades.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Demand {
+    count: f64,
+    at_micros: u64,
+}
+
+impl Demand {
+    /// One more order.
+    pub(super) fn order(&mut self, now_micros: u64) {
+        self.count = self.faded(now_micros) + 1.0;
+        self.at_micros = now_micros;
+    }
+
+    /// Orders per second.
+    pub(super) fn rate(&self, now_micros: u64) -> f64 {
+        self.faded(now_micros) / MEMORY.as_secs_f64()
+    }
+
+    fn faded(&self, now_micros: u64) -> f64 {
+        let passed = Duration::from_micros(now_micros.saturating_sub(self.at_micros));
+        self.count * (-passed.as_secs_f64() / MEMORY.as_secs_f64()).exp()
+    }
+}
+
+/// How many to keep of one profile, when orders come at `rate` per second and one takes `refill` to
+/// replace.
+pub(super) fn target(warm: u32, most: u32, rate: f64, refill: Duration) -> u32 {
+    if warm == 0 {
+        return 0;
+    }
+    let mut wanted = warm;
+    while wanted < most && f64::from(wanted) < rate * refill.as_secs_f64() * MARGIN {
+        wanted += 1;
+    }
+    wanted
+}
+
+/// How long to rest after so many failed starts in a row.
+pub(super) fn rest(failures: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    FIRST_REST.saturating_mul(doubled).min(LAST_REST)
+}
+
+/// The host as the planner sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Sessions that may live at once.
+    pub(super) max: usize,
+    /// Sessions that live.
+    pub(super) live: usize,
+    /// Instances that are being removed.
+    pub(super) leaving: usize,
+    /// Nothing speaks against starting: the node is ready and admits sessions, no order is under way,
+    /// no rest is due.
+    pub(super) quiet: bool,
+    /// Starts that may still begin beside those under way.
+    pub(super) starts: usize,
+}
+
+/// One profile: what there is (parked and starting) and what there should be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want {
+    pub(super) depth: usize,
+    pub(super) target: u32,
+}
+
+/// Which of `wants` to start one of, in this order; the emptiest first.
+pub(super) fn starts(room: Room, wants: &[Want]) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    if !room.quiet {
+        return chosen;
+    }
+    let mut depths: Vec<usize> = wants.iter().map(|want| want.depth).collect();
+    while chosen.len() < room.starts {
+        if room.live + room.leaving + depths.iter().sum::<usize>() >= room.max {
+            break;
+        }
+        let lacking = |at: &usize| depths[*at] < wants[*at].target as usize;
+        let emptiest = (0..wants.len())
+            .filter(lacking)
+            .min_by_key(|at| depths[*at]);
+        let Some(at) = emptiest else { break };
+        depths[at] += 1;
+        chosen.push(at);
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    const ROOM: Room = Room {
+        max: 10,
+        live: 0,
+        leaving: 0,
+        quiet: true,
+        starts: 2,
+    };
+
+    #[test]
+    fn demand_rises_with_orders_and_fades() {
+        let mut demand = Demand::default();
+        for second in 0..300 {
+            demand.order(second * SECOND);
+        }
+        let steady = demand.rate(299 * SECOND);
+        assert!((0.9..1.1).contains(&steady), "one a second: {steady}");
+        assert!(demand.rate(599 * SECOND) < 0.001);
+    }
+
+    #[test]
+    fn depth_follows_demand_within_its_bounds() {
+        let refill = Duration::from_secs(2);
+        assert_eq!(target(3, 8, 0.0, refill), 3);
+        assert_eq!(
+            target(3, 8, 2.0, refill),
+            6,
+            "two a second for two seconds, and half more"
+        );
+        assert_eq!(target(3, 8, 100.0, refill), 8);
+        assert_eq!(target(3, 0, 100.0, refill), 3, "no more than warm");
+        assert_eq!(target(0, 8, 100.0, refill), 0, "no pool");
+    }
+
+    #[test]
+    fn failures_are_met_with_ever_longer_rests() {
+        assert_eq!(
+            [1, 2, 3, 99].map(rest).map(|rest| rest.as_secs()),
+            [1, 2, 4, 60]
+        );
+    }
+
+    #[test]
+    fn the_emptiest_is_filled_first_and_nothing_starts_unless_all_is_quiet() {
+        let wants = [
+            Want {
+                depth: 1,
+                target: 2,
+            },
+            Want {
+                depth: 0,
+                target: 2,
+            },
+            Want {
+                depth: 2,
+                target: 2,
+            },
+        ];
+        assert_eq!(starts(ROOM, &wants), [1, 0]);
+        let busy = Room {
+            quiet: false,
+            ..ROOM
+        };
+        assert!(starts(busy, &wants).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_than_fits_is_wanted_or_may_start_is_ever_started(
+            max in 1..20_usize, live in 0..20_usize, leaving in 0..5_usize, may in 0..5_usize,
+            wants in prop::collection::vec((0..6_usize, 0..6_u32), 0..4),
+        ) {
+            let wants: Vec<_> = wants
+                .into_iter()
+                .map(|(depth, target)| Want { depth, target })
+                .collect();
+            let room = Room { max, live, leaving, quiet: true, starts: may };
+            let chosen = starts(room, &wants);
+            prop_assert!(chosen.len() <= may);
+            let held: usize = wants.iter().map(|want| want.depth).sum();
+            prop_assert!(chosen.is_empty() || live + leaving + held + chosen.len() <= max);
+            for (at, want) in wants.iter().enumerate() {
+                let more = chosen.iter().filter(|chosen| **chosen == at).count();
+                prop_assert!(more == 0 || want.depth + more <= want.target as usize);
+            }
+        }
+    }
+}
