@@ -4,6 +4,7 @@
 //! 70 a bug or a broken host. Results go to stdout; one sentence about what went wrong, and what to do
 //! about it, to stderr.
 
+mod bench;
 mod doctor;
 mod fail;
 mod image;
@@ -72,6 +73,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Measure this host: each figure next to its baseline from the same run
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// The data plane alone: started by the agent, or by a service manager
     Relay(RelayArgs),
     /// Print completions for a shell
@@ -122,6 +126,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor { args, place } => on_runtime(doctor::run(&args, &place.load()?)),
         Command::Image { args, place } => on_runtime(image::run(&args, &place.load()?)),
         Command::Profile { args, place } => on_runtime(profile::run(args, place)),
+        Command::Bench(command) => on_runtime(bench::run(command)),
         Command::Key(command) => on_runtime(key::run(command)),
     }
 }

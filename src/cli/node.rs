@@ -1,6 +1,9 @@
 //! `chaser node …`: this host's node, over its own gRPC socket.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -54,8 +57,12 @@ pub(super) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn connect(common: &Common) -> anyhow::Result<NodeServiceClient<Channel>> {
-    let socket = node_socket(&common.runtime_dir);
+/// The node of one runtime directory.
+///
+/// # Errors
+/// When nothing answers there.
+pub(super) async fn connect(runtime_dir: &Path) -> anyhow::Result<NodeServiceClient<Channel>> {
+    let socket = node_socket(runtime_dir);
     let path = socket.clone();
     let channel = Endpoint::try_from("http://node.invalid")?
         .connect_with_connector(tower::service_fn(move |_: Uri| {
@@ -91,7 +98,7 @@ async fn inspect(session: String, common: &Common) -> anyhow::Result<()> {
     let request = pb::InspectSessionRequest {
         session_id: session,
     };
-    let mut node = connect(common).await?;
+    let mut node = connect(&common.runtime_dir).await?;
     let place = node
         .inspect_session(request)
         .await
@@ -125,7 +132,7 @@ async fn inspect(session: String, common: &Common) -> anyhow::Result<()> {
 }
 
 async fn status(common: &Common) -> anyhow::Result<()> {
-    let mut node = connect(common).await?;
+    let mut node = connect(&common.runtime_dir).await?;
     let status = node
         .get_node(pb::GetNodeRequest {})
         .await

@@ -62,11 +62,7 @@ impl Api {
             Some(key) => key.clone(),
             None => self.operator_key()?,
         };
-        Ok(Client {
-            http: reqwest::Client::builder().timeout(PATIENCE).build()?,
-            url: self.url.trim_end_matches('/').to_owned(),
-            key: SecretString::from(key.trim()),
-        })
+        Client::new(&self.url, &key)
     }
 
     /// The key that the first start made: of the given state directory, or of a checkout's.
@@ -92,6 +88,18 @@ impl Api {
 }
 
 impl Client {
+    /// For the API at `url`.
+    ///
+    /// # Errors
+    /// When this host's TLS or resolver cannot be set up.
+    pub(super) fn new(url: &str, key: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: reqwest::Client::builder().timeout(PATIENCE).build()?,
+            url: url.trim_end_matches('/').to_owned(),
+            key: SecretString::from(key.trim()),
+        })
+    }
+
     /// One call; `None` where the answer has no body.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod bench;
 mod clients;
 mod contract;
 mod egress;

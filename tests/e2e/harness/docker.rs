@@ -47,7 +47,12 @@ pub fn containers_of(node: &str) -> Vec<String> {
         // It did not live long enough to say who it is.
         return Vec::new();
     }
-    let filter = format!("label=chaser.node={node}");
+    containers_with(&format!("chaser.node={node}"))
+}
+
+/// Names of all containers with a label, running or not.
+pub fn containers_with(label: &str) -> Vec<String> {
+    let filter = format!("label={label}");
     docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"])
         .lines()
         .map(str::to_owned)

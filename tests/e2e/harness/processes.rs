@@ -90,10 +90,14 @@ pub fn network_namespace(pid: u32) -> Option<u64> {
 
 /// Whether any process is in that network namespace.
 pub fn is_inhabited(namespace: u64) -> bool {
+    all().any(|pid| network_namespace(pid) == Some(namespace) && lives(pid))
+}
+
+/// Every process of this machine.
+pub fn all() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .any(|pid| network_namespace(pid) == Some(namespace) && lives(pid))
 }
 
 /// Every file, socket and pipe below a directory.

@@ -1,0 +1,200 @@
+//! `chaser bench …`: what this host does with this program, each figure next to its baseline from
+//! the same run, so that a slow machine is not taken for a slow program nor a fast one for a fast.
+//!
+//! | bench | question | baseline |
+//! |---|---|---|
+//! | [`lifecycle`] | how long do create, connect, goto and release take, one and many at a time? | a browser of the same image and flags without us |
+//!
+//! A bench starts a `chaser up` of its own ([`daemon`]) with free ports and fresh directories, and
+//! baseline browsers ([`browser`]) in containers of the same kind. It removes all of them whatever
+//! happens, ctrl-C included; what a `kill -9` leaves of the baseline is swept by the next run. The
+//! page is served by this process ([`origin`]). Rounds alternate between who is measured, so that a
+//! disturbance hits all alike, and every wait has a limit.
+//!
+//! Results go to stdout as a table or as JSON, progress to stderr, a picture to `--plot FILE`.
+
+mod browser;
+mod client;
+mod daemon;
+mod lifecycle;
+mod machine;
+mod origin;
+mod places;
+mod plot;
+mod report;
+mod stats;
+
+use std::{fmt::Display, fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use parking_lot::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{
+    browser::Stable,
+    daemon::{Daemon, Wanted},
+    machine::Machine,
+    report::Report,
+};
+use super::{
+    fail::{self, FAILED, fail},
+    output,
+    settings::environment,
+};
+use crate::{
+    daemon::config::{Config, Sources},
+    docker::Docker,
+    runtime::Tasks,
+};
+
+/// What is still being answered when a bench is over.
+const TASKS_LIMIT: std::time::Duration = std::time::Duration::from_secs(3);
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Create, connect, goto a local page, release: cold and warm, next to a browser without us
+    Lifecycle(lifecycle::Args),
+}
+
+/// What every bench has.
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Write a picture of the figures
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Configuration file (TOML) of the daemon that is measured
+    #[arg(long, env = "CHASER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What a bench works with, and what is cleared away after it.
+#[derive(Debug)]
+struct Ground {
+    docker: Docker,
+    config_file: Option<PathBuf>,
+    stable: Stable,
+    /// Where the page is, outside.
+    origin: SocketAddr,
+    machine: Machine,
+    tasks: Tasks,
+    daemons: Mutex<Vec<Arc<Daemon>>>,
+}
+
+pub(super) async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let common = command.common();
+    let ground = Ground::prepare(common).await?;
+    let outcome = tokio::select! {
+        outcome = command.measure(&ground) => outcome,
+        () = called_off() => Err(fail(FAILED, "called off")),
+    };
+    // Not clearing up is a failure as well, but the second one.
+    let cleared = ground.clear().await;
+    let report = outcome?;
+    cleared?;
+    if let Some(file) = &common.plot {
+        fs::write(file, plot::svg(&report))
+            .with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    if common.json {
+        output::json(&report.json())?;
+    } else {
+        output::print(report.text());
+    }
+    Ok(if report.all_succeeded() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    })
+}
+
+impl Command {
+    fn common(&self) -> &Common {
+        match self {
+            Self::Lifecycle(args) => &args.common,
+        }
+    }
+
+    async fn measure(&self, ground: &Ground) -> anyhow::Result<Report> {
+        match self {
+            Self::Lifecycle(args) => lifecycle::measure(args, ground).await,
+        }
+    }
+}
+
+impl Ground {
+    async fn prepare(common: &Common) -> anyhow::Result<Self> {
+        let sources = Sources {
+            file: common.config.clone(),
+            environment: environment(),
+            flags: Vec::new(),
+        };
+        let config = Config::load(&sources).map_err(fail::config)?;
+        let docker = Docker::connect(&config.node.docker).await?;
+        let machine = Machine::look(&docker, &config.instance.image).await?;
+        progress(machine.line());
+        let tasks = Tasks::default();
+        Ok(Self {
+            stable: Stable::open(&docker, &config.instance, &tasks).await?,
+            origin: origin::start(&tasks).await?,
+            docker,
+            config_file: common.config.clone(),
+            machine,
+            tasks,
+            daemons: Mutex::default(),
+        })
+    }
+
+    /// A `chaser up` that is ready.
+    async fn daemon(&self, max_sessions: usize, warm: usize) -> anyhow::Result<Arc<Daemon>> {
+        let wanted = Wanted {
+            config: self.config_file.as_deref(),
+            max_sessions,
+            warm,
+        };
+        let daemon = Arc::new(Daemon::spawn(&self.docker, wanted)?);
+        self.daemons.lock().push(Arc::clone(&daemon));
+        daemon.ready().await?;
+        Ok(daemon)
+    }
+
+    /// The page as a session's browser finds it.
+    fn page(&self) -> String {
+        format!("http://{}/", self.origin)
+    }
+
+    /// Ends and removes all that was started; the first failure is told after the last attempt.
+    async fn clear(self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        for daemon in self.daemons.into_inner() {
+            // Whoever measured has gone: there is one owner left.
+            if let Some(daemon) = Arc::into_inner(daemon) {
+                outcome = outcome.and(daemon.stop().await);
+            }
+        }
+        outcome = outcome.and(self.stable.clear().await.map_err(Into::into));
+        if let Err(stuck) = self.tasks.drain(TASKS_LIMIT).await {
+            tracing::debug!(%stuck, "connections of a bench were cut");
+        }
+        outcome
+    }
+}
+
+/// SIGTERM or ctrl-C.
+async fn called_off() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// What is going on, for whoever waits.
+#[expect(clippy::print_stderr, reason = "progress is not a result")]
+fn progress(text: impl Display) {
+    eprintln!("bench: {text}");
+}
