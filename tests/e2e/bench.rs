@@ -184,3 +184,69 @@ async fn a_daemon_that_cannot_start_is_told_in_its_own_words() {
     assert_ne!(code, Some(0), "{stdout}");
     assert!(stderr.contains("no-such-user"), "{stderr}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_is_measured_next_to_a_direct_connection() {
+    let words = ["cdp", "--rounds", "2", "--round-trips", "10", "--json"];
+    let report = report(&words).await;
+    for subject in ["direct", "gateway"] {
+        measured(&report, subject, "round trip", 20);
+        for stage in ["pipelined", "large answers", "large commands"] {
+            measured(&report, subject, stage, 2);
+        }
+    }
+    let goals = report["goals"].as_array().unwrap();
+    assert_eq!(goals.len(), 4, "{report:#}");
+    assert!(
+        goals.iter().all(|goal| goal["met"].is_boolean()),
+        "{report:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn supervision_is_measured_next_to_a_browser_without_it() {
+    let report = report(&["profile", "--pages", "3", "--json"]).await;
+    for subject in ["alone", "supervised"] {
+        for stage in ["new page", "goto", "new page + goto"] {
+            measured(&report, subject, stage, 3);
+        }
+    }
+    assert!(report["goals"][0]["value"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_egress_proxy_is_measured_next_to_none() {
+    let report = report(&["egress", "--rounds", "3", "--mib", "8", "--json"]).await;
+    for subject in ["direct", "CONNECT", "plain HTTP"] {
+        measured(&report, subject, "bulk, 1 connection", 3);
+        measured(&report, subject, "bulk, 64 connections", 3);
+        measured(&report, subject, "new connection", 150);
+    }
+    let tunnel = row(&report, "CONNECT", "bulk, 1 connection");
+    assert!(tunnel["ratio_to_baseline"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sessions_take_is_measured_until_something_says_no() {
+    let words = [
+        "density",
+        "--max",
+        "2",
+        "--idle",
+        "1",
+        "--baseline",
+        "1",
+        "--json",
+    ];
+    let report = report(&words).await;
+    for stage in ["memory, charged", "memory, own", "CPU, idle"] {
+        measured(&report, "browser alone", stage, 1);
+        measured(&report, "session", stage, 2);
+    }
+    assert_eq!(row(&report, "sessions", "at once")["p50"], 2.0);
+    for daemon in ["agent", "relay"] {
+        measured(&report, daemon, "resident", 1);
+        assert_eq!(row(&report, daemon, "per session")["count"], 1);
+    }
+    assert_eq!(report["notes"], serde_json::json!(["stopped by: --max"]));
+}

@@ -51,6 +51,7 @@ pub(super) struct Stable {
 #[derive(Debug)]
 pub(super) struct Browser {
     name: String,
+    pid: u32,
     namespace: Namespace,
     /// Path of the browser's own WebSocket.
     path: String,
@@ -127,6 +128,7 @@ impl Stable {
         origin::serve(TcpListener::from_std(listener)?, &self.tasks);
         Ok(Browser {
             name: name.to_owned(),
+            pid: container.pid,
             namespace,
             path: path?,
         })
@@ -174,6 +176,11 @@ impl Browser {
         &self.path
     }
 
+    /// Pid of its container's init.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// A fresh connection to DevTools.
     ///
     /// # Errors
@@ -184,6 +191,14 @@ impl Browser {
 }
 
 impl Namespace {
+    /// The namespace of a container's init.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
+        Ok(Self(netns::pidfd(pid)?))
+    }
+
     /// Connects to an address inside, from outside.
     ///
     /// # Errors

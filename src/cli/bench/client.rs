@@ -14,46 +14,77 @@ use crate::{
 
 const GOTO: Duration = Duration::from_secs(60);
 
+/// Connected to one browser.
+#[derive(Debug)]
+pub(super) struct Client {
+    browser: Connection,
+    events: Events,
+}
+
 /// A page that is attached to.
 #[derive(Debug)]
 pub(super) struct Page {
-    browser: Connection,
-    events: Events,
+    target: Value,
     session: String,
 }
 
-impl Page {
-    /// Opens the WebSocket, finds the open page, attaches to it.
+impl Client {
+    /// Opens the WebSocket.
     ///
     /// # Errors
     /// Whatever the browser, or who stands before it, says.
-    pub(super) async fn connect(
-        stream: TcpStream,
-        path: &str,
-        tasks: &Tasks,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn open(stream: TcpStream, path: &str, tasks: &Tasks) -> anyhow::Result<Self> {
         let (browser, events) = Connection::open(stream, path, tasks).await?;
-        let targets = browser.call(None, "Target.getTargets", json!({})).await?;
+        Ok(Self { browser, events })
+    }
+
+    /// Finds the page that is open and attaches to it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) async fn first_page(&self) -> anyhow::Result<Page> {
+        let targets = self
+            .browser
+            .call(None, "Target.getTargets", json!({}))
+            .await?;
         let targets = targets["targetInfos"].as_array();
         let page = targets
             .into_iter()
             .flatten()
             .find(|target| target["type"] == "page")
             .context("the browser has no page")?;
-        let target = page["targetId"].clone();
-        Self::attach(browser, events, target).await
+        self.attach(page["targetId"].clone()).await
     }
 
-    async fn attach(browser: Connection, events: Events, target: Value) -> anyhow::Result<Self> {
+    /// Opens a page, until it has evaluated something.
+    ///
+    /// # Errors
+    /// Whatever the browser says.
+    pub(super) async fn new_page(&self) -> anyhow::Result<Page> {
+        let asked = json!({ "url": "about:blank" });
+        let made = self
+            .browser
+            .call(None, "Target.createTarget", asked)
+            .await?;
+        let page = self.attach(made["targetId"].clone()).await?;
+        let asked = json!({ "expression": "document.readyState" });
+        self.call(&page, "Runtime.evaluate", asked).await?;
+        Ok(page)
+    }
+
+    async fn attach(&self, target: Value) -> anyhow::Result<Page> {
         let asked = json!({ "targetId": target, "flatten": true });
-        let attached = browser.call(None, "Target.attachToTarget", asked).await?;
+        let attached = self
+            .browser
+            .call(None, "Target.attachToTarget", asked)
+            .await?;
         let session = attached["sessionId"].as_str().context("no session")?;
-        let page = Self {
-            session: session.to_owned(),
-            browser,
-            events,
-        };
-        page.call("Page.enable", json!({})).await?;
+        let session = session.to_owned();
+        let page = Page { target, session };
+        self.call(&page, "Page.enable", json!({})).await?;
+        let asked = json!({ "enabled": true });
+        self.call(&page, "Page.setLifecycleEventsEnabled", asked)
+            .await?;
         Ok(page)
     }
 
@@ -61,15 +92,19 @@ impl Page {
     ///
     /// # Errors
     /// When the page cannot be loaded within a minute.
-    pub(super) async fn goto(&mut self, url: &str) -> anyhow::Result<()> {
-        let went = self.call("Page.navigate", json!({ "url": url })).await?;
+    pub(super) async fn goto(&mut self, page: &Page, url: &str) -> anyhow::Result<()> {
+        let went = self
+            .call(page, "Page.navigate", json!({ "url": url }))
+            .await?;
         if let Some(error) = went["errorText"].as_str() {
             bail!("{url}: {error}");
         }
         let loaded = async {
             while let Some(event) = self.events.recv().await {
-                let own = event.session.as_deref() == Some(self.session.as_str());
-                if own && event.method == "Page.domContentEventFired" {
+                // The empty page that was there before has its own, and it may come late.
+                let own = event.session.as_deref() == Some(page.session.as_str())
+                    && event.params["loaderId"] == went["loaderId"];
+                if own && event.params["name"] == "DOMContentLoaded" {
                     return Ok(());
                 }
             }
@@ -80,8 +115,23 @@ impl Page {
             .with_context(|| format!("{url}: no DOMContentLoaded within a minute"))?
     }
 
-    async fn call(&self, method: &'static str, params: Value) -> anyhow::Result<Value> {
-        let session = Some(self.session.as_str());
+    /// Closes a page.
+    ///
+    /// # Errors
+    /// Whatever the browser says.
+    pub(super) async fn close(&self, page: Page) -> anyhow::Result<()> {
+        let asked = json!({ "targetId": page.target });
+        self.browser.call(None, "Target.closeTarget", asked).await?;
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        page: &Page,
+        method: &'static str,
+        params: Value,
+    ) -> anyhow::Result<Value> {
+        let session = Some(page.session.as_str());
         Ok(self.browser.call(session, method, params).await?)
     }
 }

@@ -19,7 +19,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::places::{Places, free_ports};
+use super::{
+    browser::Namespace,
+    places::{Places, free_ports},
+};
 use crate::{
     cli::{
         fail::{INTERNAL, UNAVAILABLE, fail},
@@ -28,7 +31,7 @@ use crate::{
     },
     docker::{Docker, DockerError},
     instance::NODE_LABEL,
-    wire::node::{GetNodeRequest, GetNodeResponse},
+    wire::node::{GetNodeRequest, GetNodeResponse, InspectSessionRequest},
 };
 
 const READY: Duration = Duration::from_secs(60);
@@ -150,6 +153,28 @@ impl Daemon {
     pub(super) async fn status(&self) -> anyhow::Result<GetNodeResponse> {
         let mut node = node::connect(&self.places.runtime).await?;
         Ok(node.get_node(GetNodeRequest {}).await?.into_inner())
+    }
+
+    /// The pids of agent and relay.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub(super) async fn pids(&self) -> anyhow::Result<[u32; 2]> {
+        let agent = self.child.lock().id().context("`chaser up` has ended")?;
+        Ok([agent, self.status().await?.relay_pid])
+    }
+
+    /// The pid of a session's init, and its namespace.
+    ///
+    /// # Errors
+    /// When the node does not know it.
+    pub(super) async fn inside(&self, session: &Session) -> anyhow::Result<(u32, Namespace)> {
+        let asked = InspectSessionRequest {
+            session_id: session.id.clone(),
+        };
+        let mut node = node::connect(&self.places.runtime).await?;
+        let place = node.inspect_session(asked).await?.into_inner();
+        Ok((place.container_pid, Namespace::of(place.container_pid)?))
     }
 
     /// Orders a session and waits until it is ready.

@@ -4,6 +4,10 @@
 //! | bench | question | baseline |
 //! |---|---|---|
 //! | [`lifecycle`] | how long do create, connect, goto and release take, one and many at a time? | a browser of the same image and flags without us |
+//! | [`cdp`] | what does the gateway cost? | the same browser, dialled directly |
+//! | [`profile`] | what does supervision cost a page? | a browser that nobody supervises |
+//! | [`egress`] | what does the egress proxy cost? | the same server, reached directly |
+//! | [`density`] | how many sessions fit, and what does each take? | a browser without us |
 //!
 //! A bench starts a `chaser up` of its own ([`daemon`]) with free ports and fresh directories, and
 //! baseline browsers ([`browser`]) in containers of the same kind. It removes all of them whatever
@@ -14,13 +18,19 @@
 //! Results go to stdout as a table or as JSON, progress to stderr, a picture to `--plot FILE`.
 
 mod browser;
+mod cdp;
+mod cgroup;
+mod channel;
 mod client;
 mod daemon;
+mod density;
+mod egress;
 mod lifecycle;
 mod machine;
 mod origin;
 mod places;
 mod plot;
+mod profile;
 mod report;
 mod stats;
 
@@ -54,6 +64,14 @@ const TASKS_LIMIT: std::time::Duration = std::time::Duration::from_secs(3);
 pub(super) enum Command {
     /// Create, connect, goto a local page, release: cold and warm, next to a browser without us
     Lifecycle(lifecycle::Args),
+    /// Round trips and throughput of the CDP gateway, next to a direct connection
+    Cdp(cdp::Args),
+    /// What supervision costs a page's start, next to a browser without it
+    Profile(profile::Args),
+    /// Bytes and connections through the egress proxy, next to direct ones
+    Egress(egress::Args),
+    /// Sessions with a page until a limit: memory and CPU of each, and of the daemons
+    Density(density::Args),
 }
 
 /// What every bench has.
@@ -114,12 +132,20 @@ impl Command {
     fn common(&self) -> &Common {
         match self {
             Self::Lifecycle(args) => &args.common,
+            Self::Cdp(args) => &args.common,
+            Self::Profile(args) => &args.common,
+            Self::Egress(args) => &args.common,
+            Self::Density(args) => &args.common,
         }
     }
 
     async fn measure(&self, ground: &Ground) -> anyhow::Result<Report> {
         match self {
             Self::Lifecycle(args) => lifecycle::measure(args, ground).await,
+            Self::Cdp(args) => cdp::measure(args, ground).await,
+            Self::Profile(args) => profile::measure(args, ground).await,
+            Self::Egress(args) => egress::measure(args, ground).await,
+            Self::Density(args) => density::measure(args, ground).await,
         }
     }
 }

@@ -9,6 +9,14 @@ use crate::cli::table::{Align, Table};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Millis,
+    Micros,
+    Mebibytes,
+    Kibibytes,
+    MebibytesPerSecond,
+    PerSecond,
+    /// Thousandths of one core.
+    Millicores,
+    Sessions,
 }
 
 /// One thing that was measured, of one subject.
@@ -30,8 +38,16 @@ pub(super) struct Goal {
     pub(super) name: String,
     pub(super) value: Option<f64>,
     pub(super) limit: f64,
+    pub(super) sense: Sense,
     /// `ms`, `× raw`, ….
     pub(super) unit: &'static str,
+}
+
+/// On which side of its limit a figure should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sense {
+    AtMost,
+    AtLeast,
 }
 
 /// All of one run.
@@ -48,6 +64,13 @@ impl Unit {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Millis => "ms",
+            Self::Micros => "µs",
+            Self::Mebibytes => "MiB",
+            Self::Kibibytes => "KiB",
+            Self::MebibytesPerSecond => "MiB/s",
+            Self::PerSecond => "1/s",
+            Self::Millicores => "mcores",
+            Self::Sessions => "sessions",
         }
     }
 }
@@ -55,7 +78,10 @@ impl Unit {
 impl Goal {
     /// `None` where the figure is missing: a goal that was not measured was not met either.
     pub(super) fn met(&self) -> Option<bool> {
-        self.value.map(|value| value <= self.limit)
+        self.value.map(|value| match self.sense {
+            Sense::AtMost => value <= self.limit,
+            Sense::AtLeast => value >= self.limit,
+        })
     }
 }
 
@@ -73,6 +99,34 @@ impl Report {
     /// Whether everything that was tried succeeded.
     pub(super) fn all_succeeded(&self) -> bool {
         self.rows.iter().all(|row| row.summary.failed == 0)
+    }
+
+    /// A figure of its own.
+    pub(super) fn row(&mut self, subject: &str, stage: &'static str, unit: Unit, summary: Summary) {
+        self.rows.push(Row {
+            subject: subject.to_owned(),
+            stage,
+            unit,
+            summary,
+            ratio: None,
+        });
+    }
+
+    /// A figure under its baseline; the ratio of their medians.
+    pub(super) fn pair(
+        &mut self,
+        stage: &'static str,
+        unit: Unit,
+        (base_subject, base): (&str, Summary),
+        (subject, summary): (&str, Summary),
+    ) -> Option<f64> {
+        let ratio = summary.ratio_to(&base);
+        self.row(base_subject, stage, unit, base);
+        self.row(subject, stage, unit, summary);
+        if let Some(row) = self.rows.last_mut() {
+            row.ratio = ratio;
+        }
+        ratio
     }
 
     pub(super) fn find(&self, subject: &str, stage: &str) -> Option<&Row> {
@@ -136,6 +190,10 @@ impl Report {
             ("", Align::Left),
         ]);
         for goal in &self.goals {
+            let sign = match goal.sense {
+                Sense::AtMost => "≤",
+                Sense::AtLeast => "≥",
+            };
             let verdict = match goal.met() {
                 Some(true) => "met",
                 Some(false) => "missed",
@@ -144,7 +202,7 @@ impl Report {
             table.row([
                 goal.name.clone(),
                 number(goal.value),
-                format!("≤ {}", number(Some(goal.limit))),
+                format!("{sign} {}", number(Some(goal.limit))),
                 goal.unit.to_owned(),
                 verdict.to_owned(),
             ]);
@@ -168,10 +226,14 @@ impl Report {
             })
         });
         let goals = self.goals.iter().map(|goal| {
+            let sense = match goal.sense {
+                Sense::AtMost => "at_most",
+                Sense::AtLeast => "at_least",
+            };
             json!({
                 "name": goal.name,
                 "value": goal.value,
-                "at_most": goal.limit,
+                sense: goal.limit,
                 "unit": goal.unit,
                 "met": goal.met(),
             })
@@ -223,6 +285,7 @@ mod tests {
             name: "cold create".to_owned(),
             value: Some(1.25),
             limit: 1.15,
+            sense: Sense::AtMost,
             unit: "× bare",
         });
         report.notes.push("warm: there is no pool".to_owned());
@@ -260,5 +323,8 @@ mod tests {
         assert_eq!(goal.met(), None);
         goal.value = Some(1.15);
         assert_eq!(goal.met(), Some(true));
+        goal.sense = Sense::AtLeast;
+        goal.value = Some(1.1);
+        assert_eq!(goal.met(), Some(false));
     }
 }

@@ -1,6 +1,6 @@
 //! What lifecycles are compared with, and what they should reach. Pure.
 
-use crate::cli::bench::report::{Goal, Report};
+use crate::cli::bench::report::{Goal, Report, Sense};
 
 /// The steps in their order, and two sums.
 pub(super) const STAGES: [&str; 6] = [CREATE, CONNECT, GOTO, FIRST_PAGE, RELEASE, TOTAL];
@@ -63,6 +63,7 @@ pub(super) fn goals(report: &mut Report, at_a_time: usize) {
             name: format!("{}: {what}", named(kind, at_a_time)),
             value,
             limit,
+            sense: Sense::AtMost,
             unit,
         });
     };

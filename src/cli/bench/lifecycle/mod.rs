@@ -27,7 +27,7 @@ use self::compare::{
 use super::{
     Common, Ground,
     browser::Browser,
-    client::Page,
+    client::Client,
     daemon::Daemon,
     progress,
     report::{Report, Row, Unit},
@@ -204,11 +204,12 @@ impl Subject {
                 watch.stage(CREATE);
                 let visited = async {
                     let stream = daemon.dial().await?;
-                    let mut page = Page::connect(stream, session.path(), &ground.tasks).await?;
+                    let mut client = Client::open(stream, session.path(), &ground.tasks).await?;
+                    let page = client.first_page().await?;
                     watch.stage(CONNECT);
-                    page.goto(&ground.page()).await?;
+                    client.goto(&page, &ground.page()).await?;
                     watch.stage(GOTO);
-                    anyhow::Ok(page)
+                    anyhow::Ok(client)
                 };
                 let visited = visited.await;
                 daemon.delete(&session).await?;
@@ -233,7 +234,8 @@ impl Subject {
 async fn awake(ground: &Ground) -> anyhow::Result<Browser> {
     let browser = ground.stable.start().await?;
     let stream = browser.dial().await?;
-    Page::connect(stream, browser.path(), &ground.tasks).await?;
+    let client = Client::open(stream, browser.path(), &ground.tasks).await?;
+    client.first_page().await?;
     Ok(browser)
 }
 
@@ -243,9 +245,10 @@ async fn visit_directly(
     watch: &mut Watch,
 ) -> anyhow::Result<()> {
     let stream = browser.dial().await?;
-    let mut page = Page::connect(stream, browser.path(), &ground.tasks).await?;
+    let mut client = Client::open(stream, browser.path(), &ground.tasks).await?;
+    let page = client.first_page().await?;
     watch.stage(CONNECT);
-    page.goto(&browser.page()).await?;
+    client.goto(&page, &browser.page()).await?;
     watch.stage(GOTO);
     Ok(())
 }
