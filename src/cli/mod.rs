@@ -11,6 +11,7 @@ mod image;
 mod key;
 mod node;
 mod output;
+mod pool;
 mod profile;
 mod rest;
 mod session;

@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::{
     fail::{FAILED, INTERNAL, UNAVAILABLE, fail},
-    output,
+    output, pool,
     table::{Align, Table},
 };
 use crate::{
@@ -197,40 +197,13 @@ fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
         "egress_refused": status.egress_refused,
         "admission_stopped": status.admission_stopped,
         "conditions": conditions.collect::<Vec<_>>(),
-        "pool": pool_json(&status.pool),
+        "pool": pool::json(&status.pool),
         "relay": status.relay_pid,
         "cdp_address": status.cdp_address,
         "image": status.image,
         "memory_available_bytes": status.memory_available_bytes,
         "memory_total_bytes": status.memory_total_bytes,
     })
-}
-
-fn pool_json(pool: &[pb::PoolProfile]) -> Vec<serde_json::Value> {
-    let profile = |of: &pb::PoolProfile| {
-        json!({
-            "profile": of.profile,
-            "target": of.target,
-            "parked": of.parked,
-            "starting": of.starting,
-        })
-    };
-    pool.iter().map(profile).collect()
-}
-
-fn show_pool(pool: Vec<pb::PoolProfile>) {
-    let mut table = Table::new([
-        ("WARM PROFILE", Align::Left),
-        ("PARKED", Align::Right),
-        ("STARTING", Align::Right),
-        ("TARGET", Align::Right),
-    ]);
-    for of in pool {
-        let [parked, starting, target] = [of.parked, of.starting, of.target].map(|n| n.to_string());
-        table.row([of.profile, parked, starting, target]);
-    }
-    output::line("");
-    output::print(table);
 }
 
 fn show_status(status: pb::GetNodeResponse) {
@@ -266,7 +239,7 @@ fn show_status(status: pb::GetNodeResponse) {
     output::print(table.to_string().trim_start());
     show_conditions(&status.conditions);
     if !status.pool.is_empty() {
-        show_pool(status.pool);
+        pool::show(status.pool);
     }
     if status.egress_addresses.is_empty() {
         return;

@@ -11,7 +11,8 @@ use std::{collections::BTreeMap, time::Duration};
 use tracing::debug;
 
 use super::{
-    Control, ControlError, Limits, NodeError, Record, Sighting, Workspace, store::NewSession,
+    Control, ControlError, Limits, NodeError, Record, Sighting, Status, Workspace,
+    store::NewSession,
 };
 use crate::{
     model::{Blame, EndReason, Failure, Phase, SessionId, SessionSpec, Substrate},
@@ -21,12 +22,23 @@ use crate::{
 /// How long an order is offered to a node that does not answer, such as one that restarts.
 const PATIENCE: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// The longest that the answer to an order is held back for its session to be ready.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// What a client asked for, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     ttl: Duration,
     profile: String,
+    wait: bool,
+}
+
+impl Order {
+    /// To be answered when its session is ready, instead of at once.
+    #[must_use]
+    pub fn waiting(self) -> Self {
+        Self { wait: true, ..self }
+    }
 }
 
 impl Control {
@@ -52,7 +64,11 @@ impl Control {
                 problem: format!("must be one of: {}", known.join(", ")),
             });
         }
-        Ok(Order { ttl, profile })
+        Ok(Order {
+            ttl,
+            profile,
+            wait: false,
+        })
     }
 
     /// The refusal of a `ttl_seconds`, whatever it was.
@@ -69,17 +85,40 @@ impl Control {
         }
     }
 
-    /// Creates a session. Not cancelled with the caller.
+    /// Creates a session; one whose order waits is answered when it is ready or has ended, at the latest
+    /// after half a minute. Not cancelled with the caller.
     ///
     /// # Errors
     /// [`ControlError`] for limits, capacity and failures.
     pub async fn create(&self, workspace: Workspace, order: Order) -> Result<Record, ControlError> {
-        let this = self.clone();
-        self.finish("create", async move { this.place(workspace, order).await })
-            .await
+        let (this, wait) = (self.clone(), order.wait);
+        let placed = self
+            .finish("create", async move { this.place(workspace, order).await })
+            .await;
+        let (record, spec) = placed?;
+        if wait && record.status == Status::Creating {
+            return self.settled(record, &spec).await;
+        }
+        Ok(record)
     }
 
-    async fn place(&self, workspace: Workspace, order: Order) -> Result<Record, ControlError> {
+    /// The record once its session is ready or has ended, or as it is when that takes too long. The
+    /// order is repeated, which is harmless, because the node answers a waiting one then.
+    async fn settled(&self, record: Record, spec: &SessionSpec) -> Result<Record, ControlError> {
+        match self.inner.node.settled(&record.id, spec, WAIT).await {
+            Ok(sighting) => Ok(self.observe(sighting).await?.unwrap_or(record)),
+            Err(error) => {
+                debug!(session = %record.id, %error, "answered before it was ready");
+                Ok(self.inner.store.record(&record.id).await?.unwrap_or(record))
+            }
+        }
+    }
+
+    async fn place(
+        &self,
+        workspace: Workspace,
+        order: Order,
+    ) -> Result<(Record, SessionSpec), ControlError> {
         let config = &self.inner.config;
         let limits = Limits {
             concurrent: config.max_concurrent_sessions,
@@ -104,7 +143,8 @@ impl Control {
         match self.offer(&record.id, &spec).await {
             Ok(sighting) => {
                 self.inner.counts.created();
-                Ok(self.observe(sighting).await?.unwrap_or(record))
+                let record = self.observe(sighting).await?.unwrap_or(record);
+                Ok((record, spec))
             }
             Err(error) => Err(self.give_up(&record, error).await),
         }

@@ -13,7 +13,7 @@ use crate::{
     journal::SessionRow,
     model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic},
     runtime::{boot_now, wall_now},
-    session::{Grant, Session, Snapshot},
+    session::{Grant, Session, SlotChange, Snapshot},
 };
 
 /// How many ended sessions a list holds.
@@ -123,10 +123,16 @@ impl Node {
             Err(NodeError::Full { max })
         };
         match (lease, slot) {
-            (Ok(lease), slot) => Ok(Grant {
-                lease,
-                parked: slot.map(|slot| (slot.id, slot.phone)),
-            }),
+            (Ok(lease), slot) => {
+                pool.ordered(profile, slot.is_some());
+                if let Some(slot) = &slot {
+                    self.tell(slot, SlotChange::Claimed);
+                }
+                Ok(Grant {
+                    lease,
+                    parked: slot.map(|slot| (slot.id, slot.phone)),
+                })
+            }
             (Err(error), Some(slot)) => {
                 pool.put_back(slot);
                 Err(error)

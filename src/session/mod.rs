@@ -32,7 +32,7 @@ pub use error::Denied;
 pub use ground::{Ground, Host};
 pub use hub::Hub;
 pub use registry::{Grant, Session, Sessions};
-pub use snapshot::{Event, Item, Snapshot, What};
+pub use snapshot::{Event, Item, SlotChange, Snapshot, What};
 
 use crate::{
     journal::SessionRow,

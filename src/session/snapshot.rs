@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::{
     host::monitor::{Condition, Standing},
     journal::SessionRow,
-    model::{EndReason, Failure, Phase, SessionId, SessionSpec, Traffic},
+    model::{EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Traffic},
 };
 
 /// A session at one moment.
@@ -95,6 +95,26 @@ pub enum What {
     },
     /// A condition of the host changed its level.
     Condition(Standing),
+    /// Something changed about an instance that no session had.
+    Slot {
+        /// Which.
+        instance: InstanceId,
+        /// Of which device profile.
+        profile: String,
+        /// What.
+        change: SlotChange,
+    },
+}
+
+/// What happens to a parked instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotChange {
+    /// It stands ready.
+    Added,
+    /// An order was given it.
+    Claimed,
+    /// It was taken down unused, and why.
+    Retired(&'static str),
 }
 
 /// What a watcher gets.

@@ -192,7 +192,7 @@ async fn delete_against_lifetime_in_the_same_instant_has_one_winner() {
             .iter()
             .filter(|event| match &event.what {
                 Some(What::Session(session)) => session.id == id && session.phase() == Phase::Ended,
-                Some(What::SubstrateDown(_) | What::Condition(_)) | None => false,
+                Some(What::SubstrateDown(_) | What::Condition(_) | What::Slot(_)) | None => false,
             })
             .count()
     };

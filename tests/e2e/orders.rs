@@ -100,7 +100,10 @@ async fn events_are_numbered_without_a_gap() {
             .iter()
             .filter_map(|event| match &event.what {
                 Some(What::Session(session)) if session.id == id => Some(session.phase()),
-                Some(What::Session(_) | What::SubstrateDown(_) | What::Condition(_)) | None => None,
+                Some(
+                    What::Session(_) | What::SubstrateDown(_) | What::Condition(_) | What::Slot(_),
+                )
+                | None => None,
             })
             .collect()
     };

@@ -14,6 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::pool::PoolGauges;
 use crate::{control::Counts, relay::egress::Reason, wire::node as pb};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -52,6 +53,7 @@ struct NodeGauges {
     /// Counted in the relay; here it is only shown.
     egress_refused: Family<Refused, Counter>,
     condition: Family<Named, Number>,
+    pool: PoolGauges,
     admitting: Number,
     memory_available: Number,
     memory_total: Number,
@@ -89,6 +91,8 @@ impl Metrics {
 
 impl NodeGauges {
     fn register(&self, registry: &mut Registry) {
+        self.pool
+            .register(registry.sub_registry_with_prefix("pool"));
         // A counter that is not there before its first event has no rate.
         for reason in Reason::ALL {
             let reason = reason.as_str().to_owned();
@@ -174,6 +178,7 @@ impl NodeGauges {
         }
         self.admitting.set(node.admission_stopped.is_empty().into());
         self.sessions_max.set(node.max_sessions.into());
+        self.pool.set(&node.pool);
         self.memory_available.set(node.memory_available_bytes);
         self.memory_total.set(node.memory_total_bytes);
         for (reason, count) in &node.egress_refused {

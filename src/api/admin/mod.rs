@@ -5,6 +5,7 @@
 //! room. A full host is alive and ready.
 
 mod metrics;
+mod pool;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -4,9 +4,9 @@ use time::OffsetDateTime;
 
 use crate::{
     host::monitor::{Level, Standing},
-    model::{Blame, EndReason, Failure, Phase, SessionSpec, Substrate, Traffic},
+    model::{Blame, EndReason, Failure, InstanceId, Phase, SessionSpec, Substrate, Traffic},
     node::{NodeState, Placement, PoolProfile, Status},
-    session::{Event, Item, Snapshot, What},
+    session::{Event, Item, SlotChange, Snapshot, What},
     wire::node as pb,
 };
 
@@ -124,6 +124,11 @@ pub(super) fn item(item: Item) -> pb::WatchResponse {
                     condition: condition.map_or_else(String::new, |c| c.to_string()),
                 }),
                 What::Condition(standing) => event::What::Condition(condition(standing)),
+                What::Slot {
+                    instance,
+                    profile,
+                    change,
+                } => event::What::Slot(slot_changed(instance, profile, change)),
             }),
         }),
     };
@@ -158,6 +163,20 @@ fn condition(of: Standing) -> pb::Condition {
     }
 }
 
+fn slot_changed(instance: InstanceId, profile: String, change: SlotChange) -> pb::SlotChanged {
+    let (change, why) = match change {
+        SlotChange::Added => ("added", ""),
+        SlotChange::Claimed => ("claimed", ""),
+        SlotChange::Retired(why) => ("retired", why),
+    };
+    pb::SlotChanged {
+        instance_id: instance.to_string(),
+        profile,
+        change: change.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
 fn pool_profile(of: PoolProfile) -> pb::PoolProfile {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     pb::PoolProfile {
@@ -165,6 +184,15 @@ fn pool_profile(of: PoolProfile) -> pb::PoolProfile {
         target: of.target,
         parked: count(of.parked),
         starting: count(of.starting),
+        hits: of.hits,
+        misses: of.misses,
+        refills: of.refills,
+        refilling: duration(of.refilling),
+        last_refill: of.last_refill.and_then(duration),
+        oldest: of.oldest.and_then(duration),
+        retired: (of.retired.into_iter())
+            .map(|(why, count)| (why.to_owned(), count))
+            .collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `POST /v1/sessions` | 201 with the session, at once |
+//! | `POST /v1/sessions` | 201 with the session, at once; with `?wait=ready` when it is ready, at most half a minute later |
 //! | `GET /v1/sessions` | a page, newest first |
 //! | `GET /v1/sessions/{id}` | 200, bytes live |
 //! | `DELETE /v1/sessions/{id}` | 204 when this call ended it, else 409 |
@@ -78,11 +78,18 @@ impl Rest {
     }
 }
 
-async fn create(State(rest): State<Rest>, request: Request) -> Response {
+async fn create(
+    State(rest): State<Rest>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let outcome = async {
         let workspace = request::workspace(&rest, &parts).await?;
+        let Query(query) = query.map_err(|bad| Refusal::invalid(bad.body_text()))?;
+        let waits = request::waits(query)?;
         let order = request::order(&rest, body).await?;
+        let order = if waits { order.waiting() } else { order };
         let record = rest.control.create(workspace, order).await?;
         let view = rest.display.session(record);
         Ok((StatusCode::CREATED, Json(view)).into_response())

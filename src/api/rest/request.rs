@@ -60,6 +60,25 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
     Ok(rest.control.order(ttl, profile)?)
 }
 
+/// Whether a creation is to be answered once the session is ready.
+pub(super) fn waits(query: Vec<(String, String)>) -> Result<bool, Refusal> {
+    let mut waits = false;
+    for (name, value) in query {
+        match (name.as_str(), value.as_str()) {
+            ("wait", "ready") => waits = true,
+            ("wait", _) => {
+                let message = format!("`wait` is \"{value}\", but must be \"ready\"");
+                return Err(Refusal::invalid(message));
+            }
+            _ => {
+                let message = format!("unknown parameter `{name}`; allowed: wait");
+                return Err(Refusal::invalid(message));
+            }
+        }
+    }
+    Ok(waits)
+}
+
 /// The body, whole. One that is too long is read on for a while and thrown away: a client that is still
 /// writing when the connection closes would never see the refusal.
 async fn read(mut body: Body) -> Result<Vec<u8>, Refusal> {
@@ -128,6 +147,26 @@ mod tests {
     fn query(pairs: &[(&str, &str)]) -> Result<(u32, Option<Cursor>), String> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         page(pairs.iter().map(own).collect()).map_err(|refusal| format!("{refusal:?}"))
+    }
+
+    #[test]
+    fn a_creation_waits_for_ready_and_for_nothing_else() {
+        let waits = |pairs: &[(&str, &str)]| {
+            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let said = waits(pairs.iter().map(own).collect());
+            said.map_err(|refusal| format!("{refusal:?}"))
+        };
+        assert_eq!(waits(&[]), Ok(false));
+        assert_eq!(waits(&[("wait", "ready")]), Ok(true));
+        for value in ["", "true", "closed", "READY", "30"] {
+            let refusal = waits(&[("wait", value)]).unwrap_err();
+            assert!(
+                refusal.contains("`wait`") && refusal.contains("ready"),
+                "{refusal}"
+            );
+        }
+        let refusal = waits(&[("wiat", "ready")]).unwrap_err();
+        assert!(refusal.contains("`wiat`"), "{refusal}");
     }
 
     #[test]

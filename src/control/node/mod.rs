@@ -106,12 +106,34 @@ impl Node {
         id: &SessionId,
         spec: &SessionSpec,
     ) -> Result<Sighting, NodeError> {
+        self.order(id, spec, (false, ORDER_TIMEOUT)).await
+    }
+
+    /// The same, answered once the session is ready or has ended.
+    ///
+    /// # Errors
+    /// [`NodeError::Silent`] when that takes longer than `limit`; the order stands.
+    pub async fn settled(
+        &self,
+        id: &SessionId,
+        spec: &SessionSpec,
+        limit: Duration,
+    ) -> Result<Sighting, NodeError> {
+        self.order(id, spec, (true, limit)).await
+    }
+
+    async fn order(
+        &self,
+        id: &SessionId,
+        spec: &SessionSpec,
+        (wait, limit): (bool, Duration),
+    ) -> Result<Sighting, NodeError> {
         let request = pb::ProvisionRequest {
             session_id: id.as_str().to_owned(),
             spec: Some(convert::spec(spec)),
-            wait: false,
+            wait,
         };
-        let answer = within(ORDER_TIMEOUT, self.rpc.clone().provision(request)).await?;
+        let answer = within(limit, self.rpc.clone().provision(request)).await?;
         convert::sighting(answer.session)
     }
 

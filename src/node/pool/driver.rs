@@ -16,6 +16,7 @@ use crate::{
     model::{InstanceId, Phase},
     node::{Node, NodeState},
     runtime::boot_now,
+    session::{SlotChange, What},
 };
 
 /// Nothing is due.
@@ -57,11 +58,14 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
     let ready = node.state() == NodeState::Ready && node.guard().refusal().is_none();
     let quiet = ready && !node.is_busy();
     // Of orders that come meanwhile none is admitted to the room that is given away here.
-    let (leaving, starts, due) = node.sessions().counting(|live| {
+    let (added, leaving, starts, due) = node.sessions().counting(|live| {
         let mut state = pool.inner.state.lock();
-        state.settle(node.instances());
+        let added = state.settle(node.instances());
         state.retire(now, config.max_age);
         let leaving = std::mem::take(&mut state.leaving);
+        for (slot, why) in &leaving {
+            state.tally(&slot.profile).retired(*why);
+        }
         let resting = state.rest_until.filter(|until| *until > Instant::now());
         let may = (config.concurrent_starts as usize).saturating_sub(state.starting.len());
         let room = Room {
@@ -97,8 +101,11 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
         let oldest = state.shelf.all().first().and_then(|slot| slot.age(now));
         let ages = oldest.map(|age| Instant::now() + config.max_age.saturating_sub(age));
         let due = [resting, ages].into_iter().flatten().min();
-        (leaving, starts, due)
+        (added, leaving, starts, due)
     });
+    for slot in added {
+        node.tell(&slot, SlotChange::Added);
+    }
     for (slot, why) in leaving {
         take_down(node, &slot, why).await;
     }
@@ -110,6 +117,7 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
 
 async fn take_down(node: &Node, slot: &Slot, why: Retired) {
     info!(instance = %slot.id, profile = slot.profile, why = why.as_str(), "retired unused");
+    node.tell(slot, SlotChange::Retired(why.as_str()));
     if let Some(instance) = node.instances().get(slot.id) {
         instance.destroy(None).await;
     }
@@ -149,6 +157,15 @@ async fn begin(node: &Node, pool: &Pool, id: InstanceId, start: Start) {
 }
 
 impl Node {
+    /// Tells whoever watches what became of a slot.
+    pub(in crate::node) fn tell(&self, slot: &Slot, change: SlotChange) {
+        self.hub().publish(What::Slot {
+            instance: slot.id,
+            profile: slot.profile.clone(),
+            change,
+        });
+    }
+
     /// Whether orders are being carried out: what is not urgent waits.
     fn is_busy(&self) -> bool {
         let sessions = self.sessions().all();

@@ -16,6 +16,7 @@ mod driver;
 mod plan;
 mod probe;
 mod shelf;
+mod tally;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,10 +29,11 @@ use serde::Deserialize;
 use tokio::{sync::Notify, time::Instant};
 use tracing::info;
 
+pub use self::tally::PoolProfile;
 pub(super) use self::{driver::run, probe::adopt, shelf::Slot};
 use self::{
-    plan::Demand,
     shelf::{Retired, Shelf},
+    tally::Tally,
 };
 use crate::{
     instance::{Instances, View},
@@ -40,9 +42,6 @@ use crate::{
     profile::Catalogue,
     runtime::boot_now,
 };
-
-/// How long a refill is taken to last before one was seen.
-const FIRST_GUESS: Duration = Duration::from_secs(2);
 
 /// `[pool]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -85,19 +84,6 @@ pub struct UnknownProfile {
     known: String,
 }
 
-/// One profile of the pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolProfile {
-    /// Which.
-    pub profile: String,
-    /// How many there should be.
-    pub target: u32,
-    /// How many stand ready.
-    pub parked: usize,
-    /// How many are on their way.
-    pub starting: usize,
-}
-
 /// The pool of one node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
@@ -120,7 +106,7 @@ struct Inner {
 struct State {
     shelf: Shelf,
     starting: HashMap<InstanceId, Start>,
-    demand: HashMap<String, Demand>,
+    tallies: HashMap<String, Tally>,
     /// Id of the image that the configured name means; empty until Docker has said it.
     image: String,
     /// Taken down, and not told so yet.
@@ -129,8 +115,6 @@ struct State {
     giving_way: HashSet<InstanceId>,
     /// Nothing is started any more.
     closed: bool,
-    /// How long the last start took.
-    refill: Option<Duration>,
     failures: u32,
     rest_until: Option<Instant>,
 }
@@ -171,22 +155,11 @@ impl Pool {
     /// The best slot for an order of `profile`. It is the caller's from now on: to bind, to
     /// [`Pool::put_back`] or to destroy.
     pub(super) fn take(&self, profile: &str, instances: &Instances) -> Option<Slot> {
-        if !self
-            .inner
-            .config
-            .profiles
-            .iter()
-            .any(|kept| kept == profile)
-        {
+        if !self.keeps(profile) {
             return None;
         }
         let mut state = self.inner.state.lock();
         let state = &mut *state;
-        if let Ok(now) = boot_now() {
-            let demand = state.demand.entry(profile.to_owned()).or_default();
-            demand.order(now.micros);
-        }
-        self.inner.wake.notify_one();
         loop {
             let slot = state.shelf.take(profile, &state.image)?;
             // What has died since is seen to by the driver of the instance.
@@ -194,6 +167,22 @@ impl Pool {
                 return Some(slot);
             }
         }
+    }
+
+    /// An order of `profile` was admitted, onto a parked one or not.
+    pub(super) fn ordered(&self, profile: &str, hit: bool) {
+        if !self.keeps(profile) {
+            return;
+        }
+        let now = boot_now().map_or(0, |now| now.micros);
+        let mut state = self.inner.state.lock();
+        state.tally(profile).order(hit, now);
+        self.inner.wake.notify_one();
+    }
+
+    fn keeps(&self, profile: &str) -> bool {
+        let config = &self.inner.config;
+        config.warm > 0 && config.profiles.iter().any(|kept| kept == profile)
     }
 
     /// It was not needed after all.
@@ -240,12 +229,17 @@ impl Pool {
         if config.warm == 0 {
             return Vec::new();
         }
-        let now = boot_now().map_or(0, |now| now.micros);
-        let status = |profile: &String| PoolProfile {
-            profile: profile.clone(),
-            target: state.target(config, profile, now),
-            parked: state.shelf.depth(profile),
-            starting: state.starting_of(profile),
+        let now = boot_now().ok();
+        let micros = now.map_or(0, |now| now.micros);
+        let status = |profile: &String| {
+            let none = Tally::default();
+            let tally = state.tallies.get(profile).unwrap_or(&none);
+            PoolProfile {
+                parked: state.shelf.depth(profile),
+                starting: state.starting_of(profile),
+                oldest: now.and_then(|now| state.shelf.oldest(profile)?.age(now)),
+                ..tally.shown(profile, tally.target(config, micros))
+            }
         };
         config.profiles.iter().map(status).collect()
     }
@@ -275,8 +269,9 @@ impl Start {
 }
 
 impl State {
-    /// Brings shelf and starts in line with what became of the instances.
-    fn settle(&mut self, instances: &Instances) {
+    /// Brings shelf and starts in line with what became of the instances; answers what came to stand.
+    fn settle(&mut self, instances: &Instances) -> Vec<Slot> {
+        let mut added = Vec::new();
         let ended: Vec<_> = (self.starting.iter())
             .filter(|(_, start)| start.driven)
             .map(|(id, _)| (*id, instances.get(*id).map(|instance| instance.view())))
@@ -289,15 +284,16 @@ impl State {
             if let Some(View::Parked(phone)) = view {
                 let took = start.began.elapsed();
                 info!(instance = %id, profile = start.profile, ?took, "parked");
-                self.refill = Some(took);
+                self.tally(&start.profile).refilled(took);
                 self.failures = 0;
                 self.rest_until = None;
-                let slot = start.slot(id);
-                self.shelf.put(Slot {
+                let slot = Slot {
                     phone,
                     proven: true,
-                    ..slot
-                });
+                    ..start.slot(id)
+                };
+                added.push(slot.clone());
+                self.shelf.put(slot);
             } else {
                 self.failed();
             }
@@ -313,6 +309,7 @@ impl State {
             }
         }
         self.giving_way.retain(|id| instances.get(*id).is_some());
+        added
     }
 
     fn starting_of(&self, profile: &str) -> usize {
@@ -320,11 +317,14 @@ impl State {
         self.starting.values().filter(of_it).count()
     }
 
+    fn tally(&mut self, profile: &str) -> &mut Tally {
+        self.tallies.entry(profile.to_owned()).or_default()
+    }
+
     fn target(&self, config: &Config, profile: &str, now_micros: u64) -> u32 {
-        let demand = self.demand.get(profile);
-        let rate = demand.map_or(0.0, |demand| demand.rate(now_micros));
-        let refill = self.refill.unwrap_or(FIRST_GUESS);
-        plan::target(config.warm, config.warm_max, rate, refill)
+        let none = Tally::default();
+        let tally = self.tallies.get(profile).unwrap_or(&none);
+        tally.target(config, now_micros)
     }
 
     /// A start came to nothing.

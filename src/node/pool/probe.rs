@@ -13,6 +13,7 @@ use crate::{
     model::{InstanceId, InstancePhase},
     node::Node,
     relay::client::{Held, Inventory},
+    session::SlotChange,
 };
 
 /// How long handing one to a new relay may take; a browser that is that slow is not worth it.
@@ -157,6 +158,7 @@ pub(in crate::node) async fn adopt(
         match take_over(node, pool, &row, held).await {
             Ok(slot) => {
                 info!(instance = %slot.id, profile = slot.profile, "parked by an earlier agent: adopted");
+                node.tell(&slot, SlotChange::Added);
                 pool.inner.state.lock().shelf.put(slot);
             }
             Err(why) => {

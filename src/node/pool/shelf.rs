@@ -43,6 +43,8 @@ pub(super) struct Shelf {
 }
 
 impl Retired {
+    pub(super) const ALL: [Self; 4] = [Self::Aged, Self::Image, Self::Decayed, Self::GaveWay];
+
     /// The word of logs, metrics and events.
     #[must_use]
     pub(in crate::node) const fn as_str(self) -> &'static str {
@@ -129,6 +131,10 @@ impl Shelf {
     pub(super) fn depth(&self, profile: &str) -> usize {
         let of_it = |slot: &&Slot| slot.profile == profile;
         self.slots.iter().filter(of_it).count()
+    }
+
+    pub(super) fn oldest(&self, profile: &str) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.profile == profile)
     }
 
     pub(super) fn all(&self) -> &[Slot] {

@@ -258,3 +258,32 @@ async fn an_endpoint_of_the_agent_is_open_to_pages_until_the_next_greeting() {
         "{refused}"
     );
 }
+
+#[tokio::test]
+async fn nobody_is_given_a_browser_whose_page_has_crashed() {
+    let browser = FakeBrowser::start().await;
+    let stand = Stand::attached(browser.address, us()).await;
+    let tell = |method: &str| {
+        let event = serde_json::json!({ "method": method, "sessionId": "PAGE", "params": {} });
+        browser.say(tokio_tungstenite::tungstenite::Message::text(
+            event.to_string(),
+        ));
+    };
+    let attachment = stand.relay.instances.get(stand.instance).unwrap();
+    let until = async |has_page: bool| {
+        while attachment.supervisor.has_page() != has_page {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tell("Inspector.targetCrashed");
+    timeout(Duration::from_secs(5), until(false)).await.unwrap();
+    let session = stand.expect();
+    let refused = stand.bind(&session);
+    assert!(matches!(refused, Err(BindFailed::Unfit(_))), "{refused:?}");
+    tell("Inspector.targetReloadedAfterCrash");
+    timeout(Duration::from_secs(5), until(true)).await.unwrap();
+    stand.bind(&session).unwrap();
+    tell("Inspector.targetCrashed");
+    timeout(Duration::from_secs(5), until(false)).await.unwrap();
+    stand.bind(&session).unwrap();
+}

@@ -102,6 +102,82 @@ pub fn pid(container: &str) -> Option<u32> {
     (pid != 0).then_some(pid)
 }
 
+/// A container with a node's label that the node knows nothing of.
+pub struct Stranger {
+    pub name: String,
+}
+
+impl Stranger {
+    pub fn new(node: &str) -> Self {
+        let id = chaser::model::InstanceId::random();
+        let name = format!("chaser-{id}");
+        let (of_node, of_instance) = (
+            format!("chaser.node={node}"),
+            format!("chaser.instance={id}"),
+        );
+        docker(&[
+            "create",
+            "--network",
+            "none",
+            "--name",
+            &name,
+            "--label",
+            &of_node,
+            "--label",
+            &of_instance,
+            "chaser/chromium:latest",
+        ]);
+        Self { name }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        // Usually gone; the assertion that failed before matters more than this.
+        drop(
+            Command::new("docker")
+                .args(["rm", "-f", &self.name])
+                .output(),
+        );
+    }
+}
+
+/// The browser's image under a name of its own, which can come to mean another image.
+pub struct Renamed {
+    pub name: String,
+}
+
+impl Renamed {
+    pub fn new(tag: &str) -> Self {
+        let name = format!("chaser/renamed:{tag}");
+        docker(&["tag", "chaser/chromium:latest", &name]);
+        Self { name }
+    }
+
+    /// The same content, another id.
+    pub fn rebuild(&self) {
+        let container = docker(&["create", "--network", "none", &self.name]);
+        let container = container.trim();
+        docker(&["commit", "--change", "LABEL again=1", container, &self.name]);
+        docker(&["rm", container]);
+    }
+
+    pub fn id(&self) -> String {
+        inspect(&self.name, "{{.Id}}")
+    }
+}
+
+impl Drop for Renamed {
+    fn drop(&mut self) {
+        // The assertion that failed before matters more than this.
+        drop(
+            Command::new("docker")
+                .args(["image", "rm", "-f", &self.name])
+                .output(),
+        );
+    }
+}
+
 /// The browser's image with a browser that ends at once; gone with its owner.
 pub struct BrokenImage {
     pub name: String,

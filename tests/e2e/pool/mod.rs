@@ -1,5 +1,8 @@
 //! The warm pool: browsers that are there before anybody orders them.
 
+mod decay;
+mod yields;
+
 use std::collections::BTreeSet;
 
 use chaser::wire::node::PoolProfile;
@@ -7,7 +10,8 @@ use futures::future::join_all;
 use serde_json::json;
 
 use crate::harness::{
-    Chaser, Lab, Library, Setup, docker, eventually, lab, seconds, session_id, spec,
+    Chaser, Lab, Library, Origin, Session, Setup, docker, eventually, lab, seconds, session_id,
+    spec,
 };
 
 /// So many parked, and room for so many sessions; the workspace may have as many as it likes.
@@ -38,11 +42,21 @@ fn containers(chaser: &Chaser) -> BTreeSet<String> {
 }
 
 /// Orders one and expects it to be ready in the answer.
-async fn claim(chaser: &Chaser) -> crate::harness::Session {
+async fn claim(chaser: &Chaser) -> Session {
     let body = json!({ "ttl_seconds": 600 });
     let answer = chaser.api.post("/v1/sessions", &body).await;
     assert_eq!(answer.body["status"], "ready", "{}", answer.body);
     chaser.api.adopt(&answer.body)
+}
+
+/// Orders one, parked or not, and has it load a page.
+async fn usable(chaser: &Chaser, origin: &Origin) -> Session {
+    let answer = chaser.api.post("/v1/sessions?wait=ready", &json!({})).await;
+    assert_eq!(answer.body["status"], "ready", "{}", answer.body);
+    let session = chaser.api.adopt(&answer.body);
+    let mut client = Library::Playwright.connect(&session.cdp_url).await;
+    client.goto(&origin.http("/page")).await;
+    session
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +77,12 @@ async fn an_order_is_ready_in_its_own_answer_on_a_browser_that_was_there() {
     let ip = session.egress_ip().await;
     assert!(origin.bytes_of(ip).down > 0, "it left from its own address");
     drop(client);
+    let now = pool(&chaser).await;
+    assert_eq!((now.hits, now.misses, now.refills), (1, 0, 2));
+    assert!(now.oldest.is_some() && now.last_refill.is_some());
+    let shown = chaser.metrics().await;
+    let hit = "chaser_node_pool_claims_total{profile=\"default\",outcome=\"hit\"} 1";
+    assert!(shown.contains(hit), "{shown}");
     assert_eq!(session.delete().await.status, 204);
 }
 
