@@ -92,6 +92,7 @@ pub async fn start(
         hold_timeout: config.cdp.hold_timeout,
         max_message_bytes: config.cdp.max_message_bytes,
         max_clients_per_session: config.cdp.max_clients_per_session,
+        browser_silence: config.instance.hang_timeout,
     };
     let parts = Parts {
         state_dir: config.state_dir.clone(),

@@ -9,6 +9,7 @@
 //! way down in `destroy` (by data, idempotent, retried for ever). Everything on the host is keyed by
 //! the instance's id, so a crashed agent finds it all again by name.
 
+mod autopsy;
 mod destroy;
 mod driver;
 mod error;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
 
+pub use autopsy::Autopsy;
 pub use error::{InstanceError, StartError};
 pub use handle::{Instance, Phone, View};
 
@@ -70,6 +72,9 @@ pub struct Config {
     /// From the first Docker call to an attached phone; longer is a failure.
     #[serde(with = "crate::model::duration")]
     pub start_timeout: Duration,
+    /// How long a browser may answer nobody before it counts as dead.
+    #[serde(with = "crate::model::duration")]
+    pub hang_timeout: Duration,
     /// How many containers may start at once.
     pub concurrent_starts: u32,
 }
@@ -85,6 +90,7 @@ impl Default for Config {
             scratch_bytes: 512 << 20,
             runtime: String::new(),
             start_timeout: Duration::from_secs(60),
+            hang_timeout: Duration::from_secs(30),
             concurrent_starts: 4,
         }
     }

@@ -13,11 +13,12 @@ use tracing::{debug, info, warn};
 use super::{Node, ledger::Ledger, restart};
 use crate::{
     instance::View,
-    model::{Blame, Failure, Phase, SessionId},
+    model::{Blame, EndReason, Ending, Failure, Phase, SessionId},
     relay::{
         client::{Ended, RelayClient, RelayError, RelayEvent, Settings, Welcome},
         launch::{self, Launch, LaunchError},
     },
+    session::{Cause, Session},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -141,7 +142,10 @@ const fn seq(event: &RelayEvent) -> u64 {
 async fn handle(node: &Node, event: RelayEvent) -> bool {
     match event {
         RelayEvent::Ended(ended) => match node.sessions().get(&ended.session) {
-            Some(session) => session.cut(ended.ending).await,
+            Some(session) => {
+                let cause = found_out(node, &session, &ended.ending).await;
+                session.cut_for(ended.ending, cause).await
+            }
             None => let_go(node, &ended.session).await,
         },
         RelayEvent::SocketsLow { instance, .. } => {
@@ -154,16 +158,36 @@ async fn handle(node: &Node, event: RelayEvent) -> bool {
         RelayEvent::InstanceLost {
             instance, cause, ..
         } => {
+            let found = node.instances().autopsy(instance).await;
+            let (message, blame) = found.map_or((cause, Blame::Substrate), |a| (a.saw, a.blame));
             if let Some(instance) = node.instances().get(instance) {
                 let failure = Failure {
                     code: "browser_exited".to_owned(),
-                    message: cause,
-                    blame: Blame::Substrate,
+                    message,
+                    blame,
                 };
                 instance.destroy(Some(failure)).await;
             }
             true
         }
+    }
+}
+
+/// What a session's browser died of, before its container is removed.
+async fn found_out(node: &Node, session: &Session, ending: &Ending) -> Option<Cause> {
+    let row = session.row();
+    if ending.reason != EndReason::SubstrateDown || row.phase == Phase::Ended {
+        return None;
+    }
+    let found = node.instances().autopsy(row.instance).await?;
+    Some(Cause::found(found))
+}
+
+/// Kills a relay that answers nothing; the link notices, starts another and gives it everything.
+pub(super) async fn end_hung(node: &Node) {
+    match launch::kill(&node.instances().tools().paths).await {
+        Ok(()) => warn!("the relay answered nobody and was killed"),
+        Err(error) => warn!(%error, "the relay answers nobody and cannot be killed"),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     journal::InstanceRow,
     model::{Blame, EndReason, Failure, InstanceId},
     runtime::wall_now,
+    session::Cause,
 };
 
 const FOLD: Duration = Duration::from_secs(1);
@@ -145,18 +146,31 @@ async fn died(node: &Node, id: InstanceId, cause: String) {
     let Some(instance) = node.instances().get(id) else {
         return;
     };
-    match (instance.view(), node.sessions().on(id)) {
-        (View::Bound(_), Some(session)) => {
-            session.end_soon(EndReason::SubstrateDown, cause).await;
-        }
-        (View::Parked(_), None) => {
+    let session = node.sessions().on(id);
+    if !matches!(
+        (instance.view(), &session),
+        (View::Bound(_), Some(_)) | (View::Parked(_), None)
+    ) {
+        return;
+    }
+    let found = node.instances().autopsy(id).await;
+    let cause = found.map_or(
+        Cause {
+            saw: cause,
+            blame: Blame::Substrate,
+            told: false,
+        },
+        Cause::found,
+    );
+    match session {
+        Some(session) => session.substrate_down(cause).await,
+        None => {
             let failure = Failure {
                 code: "browser_exited".to_owned(),
-                message: cause,
-                blame: Blame::Substrate,
+                message: cause.saw,
+                blame: cause.blame,
             };
             instance.destroy(Some(failure)).await;
         }
-        _ => {}
     }
 }

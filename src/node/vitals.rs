@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Node, shed::Shedder};
+use super::{Node, link, shed::Shedder};
 use crate::{
     host::monitor::{
         Condition, Config, Facts, Kernel, Level, LostRoute, Monitor, Pulse, Sampler, Standing,
@@ -64,10 +64,11 @@ impl Vitals {
             async move { relay.ping(ANSWER).await.map_err(|error| error.to_string()) }
         });
         let node = node.clone();
-        tasks.spawn("vitals", |stop| self.run(node, stop));
+        let at_hand = tasks.clone();
+        tasks.spawn("vitals", |stop| self.run(node, at_hand, stop));
     }
 
-    async fn run(mut self, node: Node, stop: CancellationToken) {
+    async fn run(mut self, node: Node, tasks: Tasks, stop: CancellationToken) {
         let docker = node.instances().tools().docker.clone();
         // Where Docker writes; one that cannot say so now is watched at the other places.
         match docker.info().await {
@@ -76,6 +77,8 @@ impl Vitals {
         }
         let mut sampler = Some(Sampler::new(self.paths.clone()));
         let mut monitor = Monitor::new(self.config.clone(), wall_now());
+        // When the last relay that hung was ended.
+        let mut ended: Option<Instant> = None;
         let mut shedder = Shedder::new(self.config.shed_interval, self.config.route_critical);
         let mut tick = tokio::time::interval(self.config.sample_interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -94,6 +97,21 @@ impl Vitals {
                 if changed.contains(&standing.condition) {
                     tell(&node, standing);
                 }
+            }
+            if let Some(Standing {
+                level: Level::Critical,
+                ..
+            }) = standings
+                .iter()
+                .find(|one| one.condition == Condition::Relay)
+                && ended.is_none_or(|ended| ended.elapsed() >= self.config.relay_critical)
+            {
+                ended = Some(Instant::now());
+                let node = node.clone();
+                tasks.spawn(
+                    "hung relay",
+                    |_stop| async move { link::end_hung(&node).await },
+                );
             }
             node.guard().tell(standings.clone());
             shedder.act(&node, &standings, &facts.lost_routes).await;

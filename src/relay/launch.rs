@@ -1,4 +1,4 @@
-//! Finding the relay of a runtime directory, starting one where none answers, stopping it.
+//! Finding the relay of a runtime directory, starting one where none answers; stopping it is in `stop`.
 //!
 //! The relay must survive whoever started it: its own process group, no descriptor of ours, output
 //! to a file of its own (an inherited stdout would keep our caller's pipe open), the port of the
@@ -21,26 +21,22 @@ use nix::{
     fcntl::{Flock, FlockArg},
     unistd::{User, geteuid},
 };
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{process::Command, time::Instant};
-use tracing::{info, warn};
+use tracing::info;
 
+pub use super::stop::{kill, stop};
 use super::{
     Paths,
     client::{RelayClient, RelayError, Settings, Welcome},
     runtime_dir,
+    stop::clear_stale,
 };
-use crate::{
-    model::{Class, Classify},
-    runtime::Death,
-};
+use crate::model::{Class, Classify};
 
 /// A new relay answers in milliseconds; a loaded host gets this long.
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// Between two looks whether it answers.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long a relay may take to stop before it is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// How much of a failed relay's output is shown.
 const EVIDENCE: u64 = 1_500;
 
@@ -219,44 +215,6 @@ async fn living(
     }
 }
 
-/// Stops the relay of a runtime directory, if one runs; returns once it is gone.
-///
-/// # Errors
-/// Whatever the kernel says of signalling it; or that the pid file names a process that is not of the
-/// relay's user: what is written there is only that user's word.
-pub async fn stop(paths: &Paths) -> io::Result<()> {
-    let Some(relay) = runtime_dir::living(&paths.pid())? else {
-        return clear_stale(paths);
-    };
-    let named = relay.pid.and_then(Pid::from_raw);
-    let pid = named.ok_or_else(|| io::Error::other("the relay's pid file names no process"))?;
-    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-    // After the pidfd was opened: what is read is of the process that will be signalled.
-    if runtime_dir::user_of(pid.as_raw_nonzero().get())? != relay.user {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "{} names a process that is not the relay",
-                paths.pid().display()
-            ),
-        ));
-    }
-    pidfd_send_signal(&pidfd, Signal::TERM)?;
-    let death = Death::of(pidfd)?;
-    if tokio::time::timeout(STOP_LIMIT, death.wait())
-        .await
-        .is_err()
-    {
-        warn!(
-            pid = pid.as_raw_nonzero(),
-            "the relay does not stop and is killed"
-        );
-        pidfd_send_signal(death.fd(), Signal::KILL)?;
-        death.wait().await?;
-    }
-    clear_stale(paths)
-}
-
 /// The runtime directory: ours, but the relay may make files of its own in it (and remove no others).
 fn prepare(launch: &Launch) -> Result<(), LaunchError> {
     let root = &launch.paths.root;
@@ -292,17 +250,6 @@ fn bind(address: SocketAddr) -> Result<OwnedFd, LaunchError> {
         .map_err(|source| LaunchError::Listen { address, source })
 }
 
-/// What a dead relay left behind.
-fn clear_stale(paths: &Paths) -> io::Result<()> {
-    for path in [paths.socket(), paths.fd_socket(), paths.pid()] {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 async fn lock(path: PathBuf) -> io::Result<Flock<File>> {
     let taken = tokio::task::spawn_blocking(move || {
         let mut options = OpenOptions::new();
@@ -324,27 +271,5 @@ fn evidence(log: &mut File, from: u64) -> String {
         Ok(0) => "it said nothing".to_owned(),
         Ok(_) => said.trim().to_owned(),
         Err(error) => format!("its log cannot be read: {error}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_a_process_of_the_relays_user_is_stopped() {
-        if !geteuid().is_root() {
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let paths = Paths {
-            root: dir.path().to_owned(),
-        };
-        fs::write(paths.pid(), std::process::id().to_string()).unwrap();
-        chown(paths.pid(), Some(65_534), None).unwrap();
-        let file = File::open(paths.pid()).unwrap();
-        let _held = Flock::lock(file, FlockArg::LockExclusive).unwrap();
-        let refused = stop(&paths).await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
     }
 }

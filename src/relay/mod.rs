@@ -22,6 +22,7 @@ pub mod launch;
 pub mod meter;
 mod runtime_dir;
 pub mod server;
+mod stop;
 pub mod supervisor;
 mod view;
 

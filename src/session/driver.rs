@@ -83,7 +83,8 @@ impl<G: Ground> Driver<G> {
     pub(super) async fn follow(&mut self, order: Option<Order>) -> Result<(), Stopped> {
         match order {
             Some(Order::End(asked)) => self.finish(asked).await,
-            Some(Order::Cut(ending, done)) => {
+            Some(Order::Cut(ending, cause, done)) => {
+                self.cause = cause.or_else(|| self.cause.take());
                 self.cut(ending).await?;
                 done.send(()).ok();
                 Ok(())
@@ -138,6 +139,12 @@ impl<G: Ground> Driver<G> {
             return Ok(());
         }
         let reason = ending.reason;
+        // What was found out afterwards says more than what the arbiter saw.
+        if reason == EndReason::SubstrateDown
+            && let Some(cause) = self.cause.as_ref().filter(|cause| !cause.told)
+        {
+            ending.detail = Some(cause.saw.clone());
+        }
         ending.traffic = ending.traffic.max(self.row.traffic);
         self.row.traffic = ending.traffic;
         match reason {

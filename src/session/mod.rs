@@ -35,6 +35,7 @@ pub use registry::{Grant, Session, Sessions};
 pub use snapshot::{Event, Item, SlotChange, Snapshot, What};
 
 use crate::{
+    instance::Autopsy,
     journal::SessionRow,
     model::{Blame, Ending},
 };
@@ -71,6 +72,18 @@ pub struct Cause {
     pub told: bool,
 }
 
+impl Cause {
+    /// What was found out about a death.
+    #[must_use]
+    pub fn found(autopsy: Autopsy) -> Self {
+        Self {
+            saw: autopsy.saw,
+            blame: autopsy.blame,
+            told: false,
+        }
+    }
+}
+
 /// How an order to end a session came out.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -84,7 +97,7 @@ pub struct Outcome {
 #[derive(Debug)]
 enum Order {
     End(end::Asked),
-    Cut(Ending, oneshot::Sender<()>),
+    Cut(Ending, Option<Cause>, oneshot::Sender<()>),
 }
 
 #[cfg(test)]

@@ -81,8 +81,13 @@ impl Session {
 
     /// The arbiter told how it ended; returns once that is journalled, false when it cannot be.
     pub async fn cut(&self, ending: Ending) -> bool {
+        self.cut_for(ending, None).await
+    }
+
+    /// The same, where the node knows more than the arbiter of what it saw.
+    pub async fn cut_for(&self, ending: Ending, cause: Option<Cause>) -> bool {
         let (done, journalled) = oneshot::channel();
-        let sent = self.mailbox.send(Order::Cut(ending, done)).await;
+        let sent = self.mailbox.send(Order::Cut(ending, cause, done)).await;
         sent.is_ok() && journalled.await.is_ok()
     }
 }

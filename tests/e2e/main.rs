@@ -30,4 +30,5 @@ mod quiet;
 mod reconcile;
 mod restart;
 mod starting;
+mod substrate;
 mod supervision;

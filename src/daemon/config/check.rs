@@ -217,6 +217,7 @@ fn lifetimes(config: &Config) -> Result<(), Problem> {
         ("instance.start_timeout", config.instance.start_timeout),
         ("pool.max_age", config.pool.max_age),
         ("pool.probe_interval", config.pool.probe_interval),
+        ("instance.hang_timeout", config.instance.hang_timeout),
         ("session.idle_timeout", config.session.idle_timeout),
         ("cdp.hold_timeout", config.cdp.hold_timeout),
         ("api.ttl_min", config.api.ttl_min),

@@ -50,6 +50,7 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
             max_message_bytes: settings.max_message_bytes,
             max_clients_per_session: settings.max_clients_per_session,
         }),
+        browser_silence_ms: millis(settings.browser_silence),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Settings {
     pub max_message_bytes: u64,
     /// CDP connections per session.
     pub max_clients_per_session: u32,
+    /// How long a browser may answer nobody.
+    pub browser_silence: Duration,
 }
 
 /// What the relay answers to `Hello`.

@@ -20,8 +20,11 @@ use super::{Directory, Limits, serve};
 use crate::{
     model::{EndReason, Ending, SessionId, Traffic},
     relay::{
-        Clients, Live, SessionView, fake_devtools::FakeBrowser, meter::Meter, supervisor,
-        supervisor::tests::phone,
+        Clients, Live, SessionView,
+        fake_devtools::FakeBrowser,
+        meter::Meter,
+        supervisor,
+        supervisor::tests::{patient, phone},
     },
     runtime::{Tasks, boot_now, wall_now},
 };
@@ -52,7 +55,7 @@ impl Stand {
         let (browser, tasks) = (FakeBrowser::start().await, Tasks::default());
         let (dialer, meter) = (browser.dialer(), Arc::new(Meter::detached()));
         let profile = Arc::new(phone());
-        let supervisor = supervisor::start(Arc::clone(&dialer), profile, &tasks).await;
+        let supervisor = supervisor::start(Arc::clone(&dialer), profile, patient(), &tasks).await;
         let supervisor = supervisor.unwrap();
         let (session, token) = (SessionId::random(), token.map(SecretString::from));
         let live = Arc::new(Live {

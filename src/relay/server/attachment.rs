@@ -1,6 +1,6 @@
 //! One attached instance: its sockets, supervisor, egress and counters, and who holds it.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -64,6 +64,8 @@ pub(super) struct Outside {
     pub(super) devtools: SocketAddr,
     pub(super) policy: watch::Receiver<Arc<Policy>>,
     pub(super) resolver: Arc<Resolver>,
+    /// How long a browser may be silent.
+    pub(super) patience: watch::Receiver<Duration>,
 }
 
 /// Why an instance could not be attached.
@@ -99,7 +101,12 @@ impl Attachment {
         let dialer = Arc::new(Dialer::new(outside.devtools, staged.dial));
         let meter = Arc::new(Meter::create(&meter_file, instance)?);
         let mut dead = watch_death(staged.pidfd, &tasks)?;
-        let phone = supervisor::start(Arc::clone(&dialer), Arc::new(profile), &tasks);
+        let phone = supervisor::start(
+            Arc::clone(&dialer),
+            Arc::new(profile),
+            outside.patience,
+            &tasks,
+        );
         let supervisor = tokio::select! {
             phone = phone => phone?,
             _ = dead.wait_for(|dead| *dead) => return Err(AttachFailed::Died),
@@ -150,6 +157,17 @@ impl Attachment {
         }
     }
 
+    /// Returns once the browser is of no use any more: what was seen.
+    pub(super) async fn lost(&self) -> String {
+        tokio::select! {
+            () = self.died() => "the browser's container died".to_owned(),
+            silent = self.supervisor.stopped() => format!(
+                "the browser has not answered for {} s",
+                silent.as_secs()
+            ),
+        }
+    }
+
     /// Runs `work` until it is done or the attachment is closed.
     pub(super) fn spawn(
         &self,
@@ -167,7 +185,7 @@ impl Attachment {
     /// Stops everything that runs for it.
     pub(super) async fn close(&self) {
         self.cut().await;
-        let stuck = self.tasks.drain(std::time::Duration::from_secs(5)).await;
+        let stuck = self.tasks.drain(Duration::from_secs(5)).await;
         if let Err(stuck) = stuck {
             tracing::warn!(instance = %self.instance, error = %stuck, "an attachment closes slowly");
         }

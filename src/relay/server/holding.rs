@@ -42,6 +42,7 @@ impl Relay {
                 devtools: relay.devtools,
                 policy: relay.policy.subscribe(),
                 resolver: Arc::clone(&relay.resolver.lock()),
+                patience: relay.patience.subscribe(),
             };
             let file = relay.paths.meter(instance);
             let work =
@@ -81,8 +82,8 @@ impl Relay {
     fn look_after(self: &Arc<Self>, attachment: &Arc<Attachment>) {
         let (relay, watched) = (Arc::clone(self), Arc::clone(attachment));
         attachment.spawn("instance-watch", async move {
-            watched.died().await;
-            relay.lost(&watched);
+            let cause = watched.lost().await;
+            relay.lost(&watched, &cause);
         });
         let (relay, watched) = (Arc::clone(self), Arc::clone(attachment));
         attachment.spawn("socket-watch", async move {
@@ -95,9 +96,8 @@ impl Relay {
         });
     }
 
-    /// The container's init is dead: the session on it ends, or the agent is told.
-    fn lost(self: &Arc<Self>, attachment: &Attachment) {
-        let cause = "the browser's container died";
+    /// The browser is dead or as good as dead: the session on it ends, or the agent is told.
+    fn lost(self: &Arc<Self>, attachment: &Attachment, cause: &str) {
         let session = attachment.hold.lock().session.clone();
         if let Some(session) = session {
             let won = self.begin_end(&session, EndReason::SubstrateDown, Some(cause.to_owned()));

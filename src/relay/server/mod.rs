@@ -23,7 +23,7 @@ mod records;
 mod rpc;
 mod sessions;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -61,6 +61,8 @@ pub(super) struct Relay {
     ledger: Ledger,
     policy: watch::Sender<Arc<Policy>>,
     gateway: watch::Sender<gateway::Limits>,
+    /// How long a browser may be silent.
+    patience: watch::Sender<Duration>,
     /// Replaced by each `Hello`; instances keep the one that they were attached with.
     resolver: Mutex<Arc<Resolver>>,
     /// Refusals of instances that are gone, by reason.
@@ -142,7 +144,7 @@ impl Relay {
                 Ok(now) => now,
                 Err(error) => {
                     warn!(session = %live.session, %error, "the clock cannot be read");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                     continue;
                 }
             };

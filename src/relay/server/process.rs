@@ -45,6 +45,8 @@ use crate::{
 const LONELY: Duration = Duration::from_secs(60);
 /// How often expectations and old endings are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How long a browser may be silent, unless an agent says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long stopping may take.
 const GRACE: Duration = Duration::from_secs(5);
 /// Calls that one connection of the agent may have under way.
@@ -157,6 +159,7 @@ async fn serve(paths: Paths, listener: TcpListener) -> io::Result<()> {
         ledger: super::Ledger::default(),
         policy: watch::Sender::new(Arc::new(Policy::new(Vec::new()))),
         gateway: limits,
+        patience: watch::Sender::new(PATIENCE),
         resolver: Mutex::new(Arc::new(Resolver::new(&[]).map_err(io::Error::other)?)),
         refused_before: Mutex::default(),
     });

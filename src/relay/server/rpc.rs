@@ -70,6 +70,11 @@ impl RelayService for Rpc {
         let policy = Policy::new(allow).and_endpoints(endpoints);
         self.relay.policy.send_replace(Arc::new(policy));
         *self.relay.resolver.lock() = Arc::new(resolver);
+        // An agent that is too old to say so sends 0.
+        if hello.browser_silence_ms > 0 {
+            let patience = Duration::from_millis(hello.browser_silence_ms);
+            self.relay.patience.send_replace(patience);
+        }
         if let Some(limits) = hello.gateway {
             self.relay.gateway.send_replace(gateway::Limits {
                 hold_timeout: Duration::from_millis(limits.hold_timeout_ms),

@@ -44,6 +44,7 @@ impl Stand {
                 max_message_bytes: 1 << 20,
                 max_clients_per_session: 1,
             }),
+            patience: watch::Sender::new(Duration::from_secs(600)),
             resolver: Mutex::new(Arc::new(Resolver::new(&[]).unwrap())),
             refused_before: Mutex::default(),
         };
@@ -240,6 +241,7 @@ async fn an_endpoint_of_the_agent_is_open_to_pages_until_the_next_greeting() {
             protocol: PROTOCOL,
             egress: Some(egress),
             gateway: None,
+            browser_silence_ms: 0,
         };
         rpc.hello(tonic::Request::new(hello)).await.map(drop)
     };

@@ -17,13 +17,14 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::debug;
 
 use super::{
     brands::Version,
     exempt::Exempt,
+    heart::Heart,
     overrides::{Kind, overrides},
 };
 use crate::{
@@ -34,6 +35,8 @@ use crate::{
 /// A target that does not answer for so long (a page in an endless loop) counts as covered: the
 /// part of its overrides that the browser process holds is in force.
 const SETTLE: Duration = Duration::from_secs(5);
+/// However late it comes, an answer is one.
+const EVER: Duration = Duration::from_secs(24 * 3600);
 /// How long a starting browser may take to open its first page before one is opened for it.
 const FIRST_PAGE: Duration = Duration::from_millis(500);
 /// "Session with given id not found": the target went away meanwhile.
@@ -45,6 +48,7 @@ pub(super) struct Kit {
     pub(super) profile: Arc<Profile>,
     pub(super) version: Version,
     pub(super) exempt: Arc<Exempt>,
+    pub(super) heart: Heart,
 }
 
 impl Kit {
@@ -82,6 +86,8 @@ pub(super) struct Link {
     targets: HashMap<String, Target>,
     /// Answers to come.
     pending: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// The answer to whether the browser is there; one question at a time.
+    asked: FuturesUnordered<BoxFuture<'static, bool>>,
     holds: bool,
     /// When to open a page, if none has come by then.
     first_page: Option<Instant>,
@@ -115,6 +121,7 @@ impl Link {
             kit,
             targets: HashMap::new(),
             pending: FuturesUnordered::new(),
+            asked: FuturesUnordered::new(),
             holds: false,
             first_page: opens_page.then(|| Instant::now() + FIRST_PAGE),
         }
@@ -133,17 +140,23 @@ impl Link {
     ) -> Result<(), CdpError> {
         let root = self.connection.post(None, &auto_attach()).await?;
         self.await_answers("browser", vec![root]);
+        let kit = Arc::clone(&self.kit);
         loop {
             let page_due = self.first_page.filter(|_due| self.holds);
             // Events first: those that came before an answer are in the queue when it arrives.
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    Some(event) => self.on(event).await?,
+                    Some(event) => {
+                        kit.heart.beat();
+                        self.on(event).await?;
+                    }
                     None => return Err(CdpError::Closed),
                 },
                 Ok(()) = again.changed() => self.assert_again().await?,
                 Some(()) = self.pending.next() => {}
+                Some(answered) = self.asked.next() => if answered { kit.heart.beat() },
+                () = sleep(kit.heart.interval()), if self.asked.is_empty() => self.ask().await?,
                 () = sleep_until(page_due.unwrap_or_else(Instant::now)), if page_due.is_some() => {
                     self.open_page().await?;
                 }
@@ -216,6 +229,18 @@ impl Link {
             let commands = self.kit.overrides(target);
             drop(post_all(&self.connection, session, &commands).await?);
         }
+        Ok(())
+    }
+
+    /// Asks the browser itself, which answers whatever its pages do.
+    async fn ask(&mut self) -> Result<(), CdpError> {
+        let version = Command {
+            method: "Browser.getVersion",
+            params: json!({}),
+        };
+        let reply = self.connection.post(None, &version).await?;
+        self.asked
+            .push(Box::pin(async { reply.result(EVER).await.is_ok() }));
         Ok(())
     }
 

@@ -9,10 +9,11 @@
 //! [`brands`] what goes into the client hints. Clients hold no overrides of the profile: the gateway
 //! keeps them from undoing it, and has all asserted once more when a client has left
 //! ([`Supervisor::assert_again`]). Where a client emulates something of its own on a target, the
-//! profile keeps off ([`exempt`]) for as long as the client does.
+//! profile keeps off ([`exempt`]) for as long as the client does. [`heart`] tells a browser that hangs.
 
 mod brands;
 mod exempt;
+mod heart;
 mod link;
 mod overrides;
 mod pair;
@@ -24,7 +25,7 @@ use tokio::{sync::watch, time::sleep};
 
 pub use self::exempt::Exemption;
 pub(super) use self::{brands::Version, exempt::Exempt};
-use self::{link::Kit, overrides::Kind, pair::Pair};
+use self::{heart::Heart, link::Kit, overrides::Kind, pair::Pair};
 use super::{Browser, Dialer};
 use crate::{
     cdp::{Command, get_json},
@@ -55,13 +56,15 @@ pub struct Supervisor {
 }
 
 /// Dials until DevTools answers, opens the pair, and returns once every target carries the
-/// overrides on both connections and a page is open. The caller bounds the time.
+/// overrides on both connections and a page is open. The caller bounds the time. From then on the
+/// browser may be silent for `patience`.
 ///
 /// # Errors
 /// [`SupervisorError`]; an unreachable browser is none, it is waited for.
 pub async fn start(
     dialer: Arc<Dialer>,
     profile: Arc<Profile>,
+    patience: watch::Receiver<Duration>,
     tasks: &Tasks,
 ) -> Result<Supervisor, SupervisorError> {
     let stopping = tasks.stopping();
@@ -75,6 +78,7 @@ pub async fn start(
         profile,
         version,
         exempt: Arc::default(),
+        heart: Heart::new(patience),
     });
     let pair = pair::open(&dialer, &kit, &browser.ws_path, tasks);
     tokio::select! {
@@ -127,6 +131,11 @@ impl Supervisor {
     #[must_use]
     pub fn has_page(&self) -> bool {
         self.pair.has_page()
+    }
+
+    /// Returns once the browser has answered nobody for longer than it may: for how long. Cancel-safe.
+    pub async fn stopped(&self) -> Duration {
+        self.kit.heart.stopped().await
     }
 
     /// Sends all overrides once more. Wanted whenever a client has gone: with it go the overrides

@@ -11,6 +11,11 @@ pub(in crate::relay) fn phone() -> Profile {
     Profile::clone(&Catalogue::built_in().default_profile())
 }
 
+/// Silence is nothing to worry about.
+pub(in crate::relay) fn patient() -> watch::Receiver<Duration> {
+    watch::channel(Duration::from_secs(600)).1
+}
+
 /// What a page of that phone is sent.
 pub(in crate::relay) fn own_overrides() -> Vec<Command> {
     let version = Version::of("Chrome/156.0.8078.79").unwrap();
@@ -20,7 +25,7 @@ pub(in crate::relay) fn own_overrides() -> Vec<Command> {
 async fn supervised() -> (FakeBrowser, Supervisor, Tasks) {
     let browser = FakeBrowser::start().await;
     let tasks = Tasks::default();
-    let supervisor = start(browser.dialer(), Arc::new(phone()), &tasks).await;
+    let supervisor = start(browser.dialer(), Arc::new(phone()), patient(), &tasks).await;
     (browser, supervisor.unwrap(), tasks)
 }
 
@@ -104,6 +109,6 @@ async fn a_browser_that_never_answers_is_waited_for_until_the_stop() {
         sleep(Duration::from_millis(50)).await;
         tasks.stopping().cancel();
     };
-    let (ended, ()) = tokio::join!(start(dialer, Arc::new(phone()), &tasks), stops);
+    let (ended, ()) = tokio::join!(start(dialer, Arc::new(phone()), patient(), &tasks), stops);
     assert!(matches!(ended, Err(SupervisorError::Stopped)));
 }

@@ -78,6 +78,14 @@ pub fn pause(container: &str) {
     docker(&["pause", container]);
 }
 
+/// A line for the shell of a container, as its own user; whether it went well.
+pub fn exec(container: &str, line: &str) -> bool {
+    let run = Command::new("docker")
+        .args(["exec", container, "sh", "-c", line])
+        .output();
+    run.unwrap().status.success()
+}
+
 pub fn rename(container: &str, name: &str) {
     docker(&["rename", container, name]);
 }
