@@ -8,7 +8,7 @@ RUNTIME_DIR ?= $(shell [ "$$(stat -f -c %T /run)" = tmpfs ] && echo /run/chaser 
 ARGS ?=
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
-.PHONY: help setup image build run lint test clean-state
+.PHONY: help setup image build run lint test failpoints clean-state
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,12 @@ lint: ## format and clippy
 
 test: setup tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	$(CARGO_TEST) --locked
+	$(MAKE) --no-print-directory failpoints
+
+failpoints: ## the agent killed between every two steps of a session's life
+	$(if $(findstring nextest,$(CARGO_TEST)),\
+	  cargo nextest run --locked --features failpoints -E 'binary(e2e) and test(/^failpoints::/)',\
+	  cargo test --locked --features failpoints --test e2e failpoints::)
 
 tests/clients/node_modules: tests/clients/package-lock.json
 	@echo "chaser: npm packages of the test clients"

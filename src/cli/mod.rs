@@ -4,8 +4,10 @@
 //! 70 a bug or a broken host. Results go to stdout; one sentence about what went wrong, and what to do
 //! about it, to stderr.
 
+mod agent;
 mod bench;
 mod doctor;
+mod drain;
 mod fail;
 mod image;
 mod key;
@@ -47,9 +49,8 @@ enum Command {
     /// Create, list, watch and delete sessions
     #[command(subcommand)]
     Session(session::Command),
-    /// Look at this host's node
-    #[command(subcommand)]
-    Node(node::Command),
+    /// Run this host's agent alone, or look at it
+    Node(Box<agent::Args>),
     /// Check that this host can run sessions, with a mend for what it lacks
     Doctor {
         #[command(flatten)]
@@ -123,7 +124,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Man(args) => shell::man(&args, Cli::command()),
         Command::Up(args) => on_runtime(up::run(*args)),
         Command::Session(command) => on_runtime(session::run(command)),
-        Command::Node(command) => on_runtime(node::run(command)),
+        Command::Node(args) => on_runtime(agent::run(*args)),
         Command::Doctor { args, place } => on_runtime(doctor::run(&args, &place.load()?)),
         Command::Image { args, place } => on_runtime(image::run(&args, &place.load()?)),
         Command::Profile { args, place } => on_runtime(profile::run(args, place)),

@@ -12,6 +12,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::{
+    drain,
     fail::{FAILED, INTERNAL, UNAVAILABLE, fail},
     output, pool,
     table::{Align, Table},
@@ -25,6 +26,12 @@ use crate::{
 pub(super) enum Command {
     /// What the node is doing
     Status(Common),
+    /// Take no more sessions; those that live go on
+    Cordon(Common),
+    /// Back in service; calls a drain off
+    Uncordon(Common),
+    /// Take no more sessions, wait for those that live, end the rest at the deadline
+    Drain(drain::Args),
     /// Where a session lives: instance, container, pid, route, relay
     Inspect {
         /// Session id
@@ -43,15 +50,18 @@ pub(super) struct Common {
         value_name = "DIR",
         default_value = "/run/chaser"
     )]
-    runtime_dir: PathBuf,
+    pub(super) runtime_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Status(common) => status(&common).await?,
+        Command::Cordon(common) => drain::cordon(&common).await?,
+        Command::Uncordon(common) => drain::uncordon(&common).await?,
+        Command::Drain(args) => drain::run(args).await?,
         Command::Inspect { session, common } => inspect(session, &common).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -82,7 +92,7 @@ pub(super) async fn connect(runtime_dir: &Path) -> anyhow::Result<NodeServiceCli
     Ok(NodeServiceClient::new(channel))
 }
 
-fn refused(status: tonic::Status) -> anyhow::Error {
+pub(super) fn refused(status: tonic::Status) -> anyhow::Error {
     let code = status.code();
     let exit = if code == tonic::Code::Unavailable {
         UNAVAILABLE
@@ -195,6 +205,8 @@ fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
         "destroying": status.destroying,
         "egress_addresses": addresses.collect::<Vec<_>>(),
         "egress_refused": status.egress_refused,
+        "journal_damage": status.journal_damage,
+        "lease": status.lease.map(|lease| json!({ "epoch": lease.epoch, "suspended": lease.suspended })),
         "admission_stopped": status.admission_stopped,
         "conditions": conditions.collect::<Vec<_>>(),
         "pool": pool::json(&status.pool),

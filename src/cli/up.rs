@@ -82,7 +82,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let config = Config::load(&args.sources()).map_err(fail::config)?;
     telemetry::start(&config.log);
-    up::run(config, options)
+    Box::pin(up::run(config, options))
         .await
         .map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
     Ok(ExitCode::SUCCESS)

@@ -216,4 +216,44 @@ impl NodeService for FakeNode {
         node.set_state(pb::NodeState::Ready);
         Ok(Response::new(node))
     }
+
+    async fn cordon(
+        &self,
+        _request: Request<pb::CordonRequest>,
+    ) -> Result<Response<pb::CordonResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn uncordon(
+        &self,
+        _request: Request<pb::UncordonRequest>,
+    ) -> Result<Response<pb::UncordonResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn drain(
+        &self,
+        _request: Request<pb::DrainRequest>,
+    ) -> Result<Response<pb::DrainResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn reconcile(
+        &self,
+        _request: Request<pb::ReconcileRequest>,
+    ) -> Result<Response<pb::ReconcileResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn renew_lease(
+        &self,
+        _request: Request<pb::RenewLeaseRequest>,
+    ) -> Result<Response<pb::RenewLeaseResponse>, Status> {
+        Err(never_asked())
+    }
+}
+
+/// What only operators order.
+fn never_asked() -> Status {
+    Status::unimplemented("the control plane does not ask this of a node")
 }

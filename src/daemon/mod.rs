@@ -1,5 +1,6 @@
 //! Roles: configuration, build in order, serve, stop in reverse.
 
+pub mod agent;
 pub mod api;
 mod banner;
 pub mod config;
@@ -7,5 +8,6 @@ pub mod node;
 mod operator;
 pub mod relay;
 mod self_check;
+mod service;
 pub mod telemetry;
 pub mod up;

@@ -1,10 +1,11 @@
-//! The node role: the host's agent, composed.
+//! The node: the host's agent, composed for whichever role runs it.
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    api::grpc::{self, BindFailed, Listeners},
+    api::grpc::{self, BindFailed, Door, Listeners, Opener},
     daemon::config::Config,
+    journal::{self, StateLock},
     model::{Class, Classify},
     node::{self, Node, Parts},
     profile::Catalogue,
@@ -57,47 +58,51 @@ impl Classify for StartFailed {
     }
 }
 
-/// Builds the node in order and serves its gRPC.
+/// A node on its way: its sockets answer already.
+#[derive(Debug)]
+pub struct Starting {
+    parts: Parts,
+    lock: StateLock,
+    opener: Opener,
+}
+
+/// Takes the state directory, binds the node's sockets and answers on them that it is starting.
 ///
 /// # Errors
-/// [`StartFailed`]; nothing serves then.
-pub async fn start(
+/// [`StartFailed`]: another agent has the directory or the sockets; nothing serves then.
+pub async fn begin(
     config: &Config,
     profiles: Catalogue,
     tasks: &Tasks,
-) -> Result<NodeRole, StartFailed> {
-    for path in [&config.state_dir, &config.runtime_dir] {
-        tokio::fs::create_dir_all(path)
-            .await
-            .map_err(|source| StartFailed::Directory {
-                path: path.clone(),
-                source,
-            })?;
-    }
-    let binary = std::env::current_exe().map_err(|source| StartFailed::Directory {
-        path: PathBuf::from("/proc/self/exe"),
-        source,
-    })?;
+) -> Result<Starting, StartFailed> {
+    let lock = StateLock::take(&config.state_dir).map_err(node::StartError::from)?;
+    let directory = |path: PathBuf| move |source| StartFailed::Directory { path, source };
+    tokio::fs::create_dir_all(&config.runtime_dir)
+        .await
+        .map_err(directory(config.runtime_dir.clone()))?;
+    let binary = std::env::current_exe().map_err(directory("/proc/self/exe".into()))?;
     let listeners = Listeners::bind(config.node_socket(), config.node.listen).await?;
-    let launch = Launch {
-        paths: config.paths(),
-        binary,
-        user: config.cdp.user.clone(),
-        cdp_listen: config.cdp.listen,
-    };
-    let settings = Settings {
-        egress_allow: config.egress.allow.clone(),
-        egress_endpoints: Vec::new(),
-        nameservers: config.egress.nameservers.clone(),
-        hold_timeout: config.cdp.hold_timeout,
-        max_message_bytes: config.cdp.max_message_bytes,
-        max_clients_per_session: config.cdp.max_clients_per_session,
-        browser_silence: config.instance.hang_timeout,
-    };
+    let node_id = journal::node_of(&config.state_dir).map_err(node::StartError::from)?;
+    let (opener, door) = Door::shut(node_id);
+    grpc::serve(listeners, door, tasks)?;
     let parts = Parts {
         state_dir: config.state_dir.clone(),
-        launch: launch.clone(),
-        settings: settings.clone(),
+        launch: Launch {
+            paths: config.paths(),
+            binary,
+            user: config.cdp.user.clone(),
+            cdp_listen: config.cdp.listen,
+        },
+        settings: Settings {
+            egress_allow: config.egress.allow.clone(),
+            egress_endpoints: Vec::new(),
+            nameservers: config.egress.nameservers.clone(),
+            hold_timeout: config.cdp.hold_timeout,
+            max_message_bytes: config.cdp.max_message_bytes,
+            max_clients_per_session: config.cdp.max_clients_per_session,
+            browser_silence: config.instance.hang_timeout,
+            expected: Vec::new(),
+        },
         node: config.node.clone(),
         host: config.host.clone(),
         instance: config.instance.clone(),
@@ -106,13 +111,28 @@ pub async fn start(
         session: config.session.clone(),
         routes: config.egress.clone(),
     };
-    let node = node::start(parts, tasks).await?;
-    grpc::serve(listeners, node.clone(), tasks).await?;
-    Ok(NodeRole {
-        node,
-        launch,
-        settings,
+    Ok(Starting {
+        parts,
+        lock,
+        opener,
     })
+}
+
+impl Starting {
+    /// Builds the node and lets callers in to it.
+    ///
+    /// # Errors
+    /// [`StartFailed`]; callers go on hearing that it starts until the tasks stop.
+    pub async fn finish(self, tasks: &Tasks) -> Result<NodeRole, StartFailed> {
+        let (launch, settings) = (self.parts.launch.clone(), self.parts.settings.clone());
+        let node = node::start(self.parts, self.lock, tasks).await?;
+        self.opener.open(node.clone());
+        Ok(NodeRole {
+            node,
+            launch,
+            settings,
+        })
+    }
 }
 
 impl NodeRole {

@@ -15,7 +15,6 @@ use std::{
 };
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -24,6 +23,7 @@ use super::{
     config::Config,
     node::{self, NodeRole},
     self_check::{self, CheckFailed, Subject},
+    service::{Ends, notify},
 };
 use crate::{
     control::{ApiKey, Workspace, follow},
@@ -115,12 +115,13 @@ struct Addresses {
 /// [`UpFailed`] when it cannot start or the self-check fails.
 pub async fn run(config: Config, options: Options) -> Result<(), UpFailed> {
     let mut end = Ends::new().map_err(UpFailed::Signals)?;
-    let up = start(config).await?;
+    let up = Box::pin(start(config)).await?;
     let served = tokio::select! {
         served = up.serve(options) => served,
         () = end.asked() => Ok(()),
     };
     if served.is_ok() {
+        up.wind_down(&mut end).await;
         info!("stopping: sessions end, then the relay");
     }
     up.stop().await;
@@ -145,10 +146,19 @@ async fn start(config: Config) -> Result<Up, UpFailed> {
     let profiles = Catalogue::load(&config.profile)?;
     let tasks = Tasks::default();
     let front = Tasks::default();
-    let node = node::start(&config, profiles.clone(), &tasks).await?;
+    let starting = node::begin(&config, profiles.clone(), &tasks).await?;
     let own_key = ApiKey::random();
     let own = vec![(own_key.clone(), Workspace::of_the_self_check())];
-    let api = api::start(&config, listeners, (&profiles, own), &front, &tasks).await;
+    let (node, api) = {
+        let node = starting.finish(&tasks);
+        let api = api::start(&config, listeners, (&profiles, own), &front, &tasks);
+        // Side by side: probes are answered while the node still starts.
+        tokio::pin!(node, api);
+        tokio::select! {
+            started = &mut node => (started?, api.await),
+            started = &mut api => (node.await?, started),
+        }
+    };
     let api = match api {
         Ok(api) => api,
         Err(error) => {
@@ -219,6 +229,21 @@ impl Up {
         }
     }
 
+    /// Gives sessions the configured time to end by themselves; a second signal takes the rest of it.
+    async fn wind_down(&self, end: &mut Ends) {
+        let limit = self.config.node.drain_deadline;
+        if limit.is_zero() {
+            return;
+        }
+        let shown = humantime::format_duration(limit);
+        info!("draining: sessions have {shown} to end; a second signal ends them at once");
+        notify(&[NotifyState::Status("draining")]);
+        tokio::select! {
+            () = self.node.node.drain_and_wait(limit) => {}
+            () = end.asked() => {}
+        }
+    }
+
     /// Takes everything down in reverse; state and records stay.
     async fn stop(self) {
         notify(&[NotifyState::Stopping]);
@@ -245,34 +270,5 @@ impl Up {
 async fn stop_node(node: &NodeRole) {
     if let Err(error) = node.stop(SESSIONS_LIMIT).await {
         warn!(%error, "the relay could not be stopped");
-    }
-}
-
-/// Whoever manages us may not be systemd.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        debug!(%error, "systemd was not told");
-    }
-}
-
-/// The signals that end us.
-struct Ends {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Ends {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

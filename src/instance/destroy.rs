@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{INSTANCE_LABEL, Tools, container_name};
-use crate::{docker::DockerError, model::InstanceId};
+use crate::{docker::DockerError, model::InstanceId, runtime::failpoint};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -60,12 +60,15 @@ async fn once(tools: &Tools, id: InstanceId) -> Report {
     let (detached, removed) = tokio::join!(tools.relay.detach(id), remove(tools, id));
     report.note("relay", detached);
     report.note("container", removed);
+    failpoint(format_args!("destroy removed"));
     if report.is_clean() {
         for file in [tools.paths.meter(id), tools.paths.instance(id)] {
             report.note("file", remove_file(&file));
         }
     }
+    failpoint(format_args!("destroy tidied"));
     report.note("address", tools.routes.release(id).await);
+    failpoint(format_args!("destroy released"));
     report
 }
 

@@ -21,6 +21,7 @@ use crate::{
     model::{Failure, InstancePhase},
     netns,
     relay::client::Bind,
+    runtime::failpoint,
 };
 
 /// How long a killed container may take to die.
@@ -213,6 +214,7 @@ impl Driver {
                 self.row.phase = before;
                 return Err(error.into());
             }
+            failpoint(format_args!("instance {next:?} {effect:?}"));
         }
         debug!(instance = %self.row.id, phase = ?next, "instance");
         Ok(())

@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 pub use autopsy::Autopsy;
 pub use error::{InstanceError, StartError};
 pub use handle::{Instance, Phone, View};
+pub use start::binding;
 
 use self::{driver::Driver, start::Held};
 use crate::{
@@ -230,7 +231,7 @@ impl Instances {
         // the journal's at the open.
         let pidfd = netns::pidfd(journalled.pid);
         let container = self.tools.running(&container_name(row.id)).await?;
-        if *journalled != start::binding(&container) {
+        if *journalled != binding(&container) {
             return Err(StartError::Replaced);
         }
         let held = Held {

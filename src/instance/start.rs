@@ -24,6 +24,7 @@ use crate::{
     netns::{self, Made},
     profile::Profile,
     relay::client::RelayError,
+    runtime::failpoint,
 };
 
 /// Sockets toward DevTools that an instance starts with.
@@ -112,12 +113,15 @@ impl<'a> Requested<'a> {
         spec.labels.extend(self.tools.labels(self.row.id));
         let name = super::container_name(self.row.id);
         docker.create(&name, &spec).await?;
+        failpoint(format_args!("start created"));
         self.go_on("starting the container")?;
         docker.start(&name).await?;
+        failpoint(format_args!("start started"));
         let container = self.tools.running(&name).await?;
         self.row.container = Some(binding(&container));
         self.row.image.clone_from(&container.image);
         self.tools.journal.instance(self.row.clone()).await?;
+        failpoint(format_args!("start journalled"));
         Ok(Started {
             asked: self,
             profile,
@@ -131,6 +135,7 @@ impl<'a> Started<'a> {
         self.asked.go_on("entering its network namespace")?;
         let pidfd = hold(self.asked.tools, &self.container).await?;
         let made = netns::furnish(pidfd.as_fd(), SOCKETS).await?;
+        failpoint(format_args!("start furnished"));
         Ok(Furnished {
             asked: self.asked,
             profile: self.profile,
@@ -158,11 +163,13 @@ impl Furnished<'_> {
         relay
             .send_instance(id, pidfd, made.egress, made.dial)
             .await?;
+        failpoint(format_args!("start handed over"));
         let limit = asked.until.saturating_duration_since(Instant::now());
         let attached = tokio::select! {
             attached = relay.attach(id, &profile, limit) => attached?,
             () = asked.called_off.cancelled() => return Err(StartError::CalledOff),
         };
+        failpoint(format_args!("start attached"));
         Ok(Attached {
             phone: Phone::read(&profile, &attached.product, &asked.row.image),
             row: asked.row,
@@ -171,7 +178,9 @@ impl Furnished<'_> {
     }
 }
 
-pub(super) fn binding(container: &Container) -> Binding {
+/// One run of a container, to be told from every other.
+#[must_use]
+pub fn binding(container: &Container) -> Binding {
     Binding {
         id: container.id.clone(),
         pid: container.pid,

@@ -34,7 +34,7 @@ pub use lock::StateLock;
 pub use row::{Ahead, Binding, InstanceRow, LeaseRow, SessionRow, Under};
 pub use writer::Journal;
 
-use crate::model::NodeId;
+use crate::model::{Duty, Lease, NodeId};
 
 /// What the journal knew when it was opened.
 #[derive(Debug)]
@@ -49,6 +49,10 @@ pub struct Recovered {
     pub instances: Vec<InstanceRow>,
     /// Addresses that are held or rest.
     pub leases: Vec<LeaseRow>,
+    /// The lease that was granted last, if ever one was.
+    pub lease: Option<Lease>,
+    /// Whether it is in service.
+    pub duty: Duty,
     /// What was wrong with the journal that was here before.
     pub damage: Option<Damage>,
 }

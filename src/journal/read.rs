@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use serde::de::DeserializeOwned;
 
-use super::{JournalError, Recovered, SessionRow, row::LeaseRow};
+use super::{InstanceRow, JournalError, Recovered, SessionRow, row::LeaseRow};
 use crate::{
     model::{NodeId, SessionId, Traffic},
     runtime::wall_now,
@@ -52,6 +52,8 @@ pub(super) fn recover(
         sessions: sessions(database, "WHERE ended_at IS NULL ORDER BY id", ())?,
         instances: documents(database, "instances")?,
         leases: documents::<LeaseRow>(database, "leases")?,
+        lease: noted(database, "lease")?,
+        duty: noted(database, "duty")?.unwrap_or_default(),
         damage: None,
     })
 }
@@ -63,6 +65,11 @@ fn meta(database: &Connection, key: &str) -> Result<Option<String>, JournalError
         .optional()?)
 }
 
+fn noted<T: DeserializeOwned>(database: &Connection, key: &str) -> Result<Option<T>, JournalError> {
+    let text = meta(database, key)?;
+    Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
+}
+
 fn documents<T: DeserializeOwned>(
     database: &Connection,
     table: &'static str,
@@ -72,6 +79,11 @@ fn documents<T: DeserializeOwned>(
     texts
         .map(|text| Ok(serde_json::from_str(&text?)?))
         .collect()
+}
+
+/// Every instance that is not gone.
+pub(super) fn instances(database: &Connection) -> Result<Vec<InstanceRow>, JournalError> {
+    documents(database, "instances")
 }
 
 /// One session.

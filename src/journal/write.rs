@@ -1,6 +1,7 @@
 //! Changes to the database.
 
 use rusqlite::{Connection, params};
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{InstanceRow, JournalError, LeaseRow, SessionRow};
@@ -47,6 +48,17 @@ pub(super) fn sample(
         signed(traffic.cdp_up),
         signed(traffic.cdp_down),
     ])?;
+    Ok(())
+}
+
+/// Something of the node itself, in place of what was noted under the key.
+pub(super) fn note<T: Serialize>(
+    database: &Connection,
+    key: &'static str,
+    value: &T,
+) -> Result<(), JournalError> {
+    let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+    database.execute(sql, (key, serde_json::to_string(value)?))?;
     Ok(())
 }
 

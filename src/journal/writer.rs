@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{InstanceRow, JournalError, LeaseRow, SessionRow, Under, read, write};
-use crate::model::{InstanceId, SessionId, Traffic};
+use crate::model::{Duty, InstanceId, Lease, SessionId, Traffic};
 
 /// Callers wait here when the disk is slower than they are.
 const QUEUE: usize = 1024;
@@ -135,6 +135,26 @@ impl Journal {
             .await
     }
 
+    /// Whether the node is in service; survives a power cut.
+    ///
+    /// # Errors
+    /// [`JournalError`]: nothing was written.
+    pub async fn duty(&self, duty: Duty) -> Result<(), JournalError> {
+        self.change(true, move |database| write::note(database, "duty", &duty))
+            .await
+    }
+
+    /// The lease that was granted last; one of a fresh owner survives a power cut.
+    ///
+    /// # Errors
+    /// [`JournalError`]: nothing was written.
+    pub async fn lease_granted(&self, lease: Lease, fresh: bool) -> Result<(), JournalError> {
+        self.change(fresh, move |database| {
+            write::note(database, "lease", &lease)
+        })
+        .await
+    }
+
     /// Samples of live sessions' meters.
     ///
     /// # Errors
@@ -195,6 +215,14 @@ impl Journal {
     pub async fn find(&self, id: &SessionId) -> Result<Option<SessionRow>, JournalError> {
         let id = id.clone();
         self.ask(move |database| read::session(database, &id)).await
+    }
+
+    /// Every instance that is not gone.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the question cannot be answered.
+    pub async fn instances(&self) -> Result<Vec<InstanceRow>, JournalError> {
+        self.ask(read::instances).await
     }
 
     /// The sessions that ended last, newest first.

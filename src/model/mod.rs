@@ -5,17 +5,21 @@
 
 mod boot;
 pub mod duration;
+mod duty;
 mod ending;
 mod failure;
 mod id;
+mod lease;
 mod lifecycle;
 mod spec;
 mod traffic;
 
 pub use boot::{BootId, BootInstant, InvalidBootId};
+pub use duty::Duty;
 pub use ending::Ending;
 pub use failure::{Blame, Class, Classify, Failure};
 pub use id::{InstanceId, InvalidId, NodeId, SessionId};
+pub use lease::{Grant, Lease};
 pub use lifecycle::{EndReason, InstancePhase, Phase, UnknownWord};
 pub use spec::{InvalidSpec, SessionSpec, Substrate};
 pub use traffic::Traffic;

@@ -8,7 +8,7 @@ use crate::{
     host::monitor::{Condition, Level},
     journal::JournalError,
     model::{Class, Classify, SessionId},
-    relay::launch::LaunchError,
+    relay::{client::RelayError, launch::LaunchError},
     routes::RouteError,
 };
 
@@ -47,6 +47,17 @@ pub enum NodeError {
     /// No address.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// Another owner has taken the node over.
+    #[error("a lease of epoch {known} was granted: epoch {epoch} owns this node no more")]
+    OldLease {
+        /// Whose grant it was.
+        epoch: u64,
+        /// Who owns it.
+        known: u64,
+    },
+    /// The relay.
+    #[error("the relay does not follow: {0}")]
+    Relay(#[from] RelayError),
     /// Not yet, or not any more.
     #[error("the node takes no sessions now: {why}")]
     NotReady {
@@ -74,6 +85,8 @@ impl NodeError {
             Self::Full { .. }
             | Self::Unknown { .. }
             | Self::OtherSpec { .. }
+            | Self::OldLease { .. }
+            | Self::Relay(_)
             | Self::Route(_)
             | Self::NotReady { .. }
             | Self::Journal(_)
@@ -87,7 +100,8 @@ impl Classify for NodeError {
     fn class(&self) -> Class {
         match self {
             Self::Unknown { .. } => Class::NotFound,
-            Self::OtherSpec { .. } => Class::Conflict,
+            Self::OtherSpec { .. } | Self::OldLease { .. } => Class::Conflict,
+            Self::Relay(error) => error.class(),
             Self::Full { .. } | Self::Strained { .. } => Class::Exhausted,
             Self::Route(error) => error.class(),
             Self::NotReady { .. } | Self::Stopping => Class::Unavailable,

@@ -13,12 +13,13 @@ use tracing::{debug, info, warn};
 use super::{Node, ledger::Ledger, restart};
 use crate::{
     instance::View,
+    journal::SessionRow,
     model::{Blame, EndReason, Ending, Failure, Phase, SessionId},
     relay::{
         client::{Ended, RelayClient, RelayError, RelayEvent, Settings, Welcome},
         launch::{self, Launch, LaunchError},
     },
-    session::{Cause, Session},
+    session::{self, Cause, Session},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -36,9 +37,14 @@ pub(super) struct Link {
 
 impl Link {
     /// Finds the relay, or starts one, and takes a duplicate of its gateway's listener.
-    pub(super) async fn greet(&mut self) -> Result<Welcome, LaunchError> {
+    /// `living` are the sessions whose clients it must know from the first on.
+    pub(super) async fn greet(&mut self, living: &[SessionRow]) -> Result<Welcome, LaunchError> {
         let listener = self.gateway.as_deref();
-        let welcome = launch::ensure(&self.launch, &self.relay, &self.settings, listener).await?;
+        let settings = Settings {
+            expected: living.iter().map(session::expected).collect(),
+            ..self.settings.clone()
+        };
+        let welcome = launch::ensure(&self.launch, &self.relay, &settings, listener).await?;
         match self.relay.gateway_listener().await {
             Ok(listener) => self.gateway = Some(Arc::new(listener)),
             // Clients would be refused while the relay restarts: worse, not wrong.
@@ -71,7 +77,10 @@ impl Link {
                 () = stop.cancelled() => return,
                 () = ended.cancelled() => return,
             }
-            match self.greet().await {
+            let rows = node.sessions().all().into_iter().map(|one| one.row());
+            let live = rows.filter(|row| row.phase != Phase::Ended);
+            let living: Vec<_> = live.map(|row| SessionRow::clone(&row)).collect();
+            match self.greet(&living).await {
                 Ok(welcome) => {
                     if welcome.relay_id != relay_id {
                         relay_id.clone_from(&welcome.relay_id);
@@ -199,6 +208,9 @@ async fn let_go(node: &Node, session: &SessionId) -> bool {
 
 /// Gives a relay everything that it should hold and does not: it is new, or it lost something.
 async fn give_back(node: &Node, relay: &RelayClient) {
+    if let Err(error) = node.fence().await {
+        warn!(%error, "the relay does not know until when egress is open");
+    }
     // Before the question: a session that is bound after the answer is no lost one.
     let sessions: Vec<_> = node.sessions().all();
     let sessions = sessions.into_iter().map(|session| (session.row(), session));
@@ -219,8 +231,7 @@ async fn give_back(node: &Node, relay: &RelayClient) {
                 .any(|held| held.session.as_ref() == Some(&row.id));
         match row.phase {
             Phase::Creating if !known => {
-                let token = row.spec.cdp_token.clone().map(Into::into);
-                if let Err(error) = relay.expect(&row.id, row.deadline, token.as_ref()).await {
+                if let Err(error) = relay.expect(&session::expected(&row)).await {
                     debug!(session = %row.id, %error, "not expected again");
                 }
             }

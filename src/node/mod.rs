@@ -1,19 +1,25 @@
 //! The host as one thing: admission, status, what it answers to a control plane.
 //!
-//! [`start`] goes in an order that never blocks the port for long: the state directory's lock, the
-//! journal, Docker, the relay. Then questions are answered while the journal is compared with the
+//! Whoever holds the state directory's lock may [`start`] a node on it: the journal, Docker, the relay,
+//! while the sockets say STARTING already. Then questions are answered while the journal is compared with the
 //! host ([`reconcile`] decides, `restart` carries out); orders are taken from `Ready` on. Four tasks
 //! keep it true afterwards: the link to the relay, the ear at Docker, the folding of the meters, the
 //! sweep; a fifth keeps browsers [`pool`]ed for orders to come.
 
 mod admission;
 mod closing;
+mod config;
+mod drain;
 mod error;
 mod guard;
+mod lease;
 mod ledger;
 mod link;
 mod orders;
+mod orphans;
+mod ownership;
 mod pool;
+mod rebuild;
 pub mod reconcile;
 mod restart;
 mod shed;
@@ -23,20 +29,23 @@ mod vitals;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use futures::future::join_all;
-use serde::Deserialize;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
+pub use config::Config;
 pub use error::{NodeError, StartError};
+pub use lease::LeaseStatus;
 pub use orders::Placement;
+pub use ownership::Ownership;
 pub use pool::{Config as PoolConfig, PoolProfile, UnknownProfile};
 pub use status::{AddressStatus, NodeState, Status};
 
 use self::{
     guard::Guard,
     link::Link,
+    ownership::Disowned,
     pool::Pool,
     status::{Conditions, Memory},
     vitals::Vitals,
@@ -44,9 +53,9 @@ use self::{
 use crate::{
     docker::Docker,
     host::monitor,
-    instance::{self, Instance, Instances, NODE_LABEL, Tools},
-    journal::{self, Journal, Recovered, StateLock},
-    model::{EndReason, NodeId, Phase},
+    instance::{self, Instances, NODE_LABEL, Tools},
+    journal::{self, Damage, Journal, Recovered, StateLock},
+    model::{Lease, NodeId},
     profile::Catalogue,
     relay::{
         client::{RelayClient, Settings, Welcome},
@@ -54,30 +63,8 @@ use crate::{
     },
     routes::{self, Routes},
     runtime::Tasks,
-    session::{self, Host, Hub, Session, Sessions},
+    session::{self, Host, Hub, Sessions},
 };
-
-/// `[node]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Sessions that may live at once; 0 derives it from the host's memory.
-    pub max_sessions: u32,
-    /// gRPC over TCP beside `R/node.sock`; none by default.
-    pub listen: Option<std::net::SocketAddr>,
-    /// Docker's socket.
-    pub docker: String,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_sessions: 0,
-            listen: None,
-            docker: "/var/run/docker.sock".to_owned(),
-        }
-    }
-}
 
 /// What a node is made of.
 #[derive(Debug, Clone)]
@@ -114,31 +101,39 @@ pub struct Node {
 struct Inner {
     id: NodeId,
     max_sessions: u32,
+    config: Config,
     session: session::Config,
     journal: Journal,
     instances: Arc<Instances>,
     pool: Pool,
     sessions: Sessions<Host>,
     hub: Hub,
+    /// What was wrong with the journal at the start.
+    damage: Option<Damage>,
     conditions: watch::Sender<Conditions>,
+    /// Held to judge, never across a wait.
+    disowned: Mutex<Disowned>,
     relay: watch::Sender<Option<Welcome>>,
     /// How the host fares, and what follows from it.
     guard: Guard,
     /// Whether Docker's events are heard.
     ear: monitor::Pulse,
+    /// The control plane's, as it was granted last.
+    lease: watch::Sender<Option<Lease>>,
+    /// Cancelled when the process is on its way out.
+    leaving: CancellationToken,
     /// Cancelled when everything was ended: from then on the relay may stay away.
     ended: CancellationToken,
     /// Held for as long as the node lives.
     _lock: StateLock,
 }
 
-/// Starts a node. It answers questions when this returns, and takes orders once it is `Ready`.
+/// Starts a node on the state directory that `lock` holds. It answers questions when this returns, and takes orders once it is `Ready`.
 ///
 /// # Errors
 /// [`StartError`] with what an operator can do about it; nothing runs then that did not before.
-pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
+pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node, StartError> {
     let pool = Pool::new(parts.pool, &parts.profiles)?;
-    let lock = StateLock::take(&parts.state_dir)?;
     let (journal, known) = journal::open(&parts.state_dir.join("node.db"))?;
     let docker = Docker::connect(&parts.node.docker).await?;
     let relay = RelayClient::new(&parts.launch.paths, known.epoch).map_err(LaunchError::from)?;
@@ -148,7 +143,7 @@ pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
         relay: relay.clone(),
         gateway: None,
     };
-    let welcome = link.greet().await?;
+    let welcome = link.greet(&known.sessions).await?;
     let routes = Routes::new(&parts.routes, journal.clone(), &known.leases);
     let tools = Tools::new(
         known.node,
@@ -166,16 +161,24 @@ pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
         inner: Arc::new(Inner {
             id: known.node,
             max_sessions: admission::capacity(parts.node.max_sessions, Memory::now().total),
+            config: parts.node,
             session: parts.session,
             sessions: Sessions::new(host, journal.clone(), hub.clone(), tasks),
             journal,
             instances,
             pool,
             hub,
-            conditions: watch::Sender::new(Conditions::default()),
+            damage: known.damage.clone(),
+            conditions: watch::Sender::new(Conditions {
+                duty: known.duty,
+                ..Conditions::default()
+            }),
+            disowned: Mutex::default(),
             relay: watch::Sender::new(Some(welcome.clone())),
             guard: Guard::new(parts.host.recovery),
             ear: monitor::Pulse::new(),
+            lease: watch::Sender::new(known.lease),
+            leaving: CancellationToken::new(),
             ended: CancellationToken::new(),
             _lock: lock,
         }),
@@ -206,6 +209,9 @@ impl Node {
         tasks.spawn("docker events", |stop| upkeep::listen(eared, stop));
         tasks.spawn("meters", |stop| upkeep::fold(folded, stop));
         tasks.spawn("sweep", |stop| upkeep::sweep(swept, stop));
+        let (drained, disowned) = (node(), node());
+        tasks.spawn("drain", |stop| drain::run(drained, stop));
+        tasks.spawn("disowned", |stop| ownership::run(disowned, stop));
         vitals.start(&node(), tasks);
         tasks.spawn("pool", |stop| pool::run(kept, stop));
         self.condition(|conditions| conditions.settled = true);
@@ -313,35 +319,5 @@ impl Node {
         };
         self.inner.relay.send_replace(relay);
         self.condition(|conditions| conditions.relay_down = down);
-    }
-
-    /// Takes no more orders, ends every session and waits until nothing of them is left, or until
-    /// `limit` has passed.
-    pub async fn end_all(&self, limit: Duration) {
-        self.condition(|conditions| conditions.stopping = true);
-        self.pool().close();
-        let end = async {
-            let sessions = self.sessions().all();
-            info!(sessions = sessions.len(), "ending every session");
-            let ends = sessions.iter().map(|session| {
-                let detail = Some("the node is shutting down".to_owned());
-                session.end(EndReason::SubstrateDown, detail)
-            });
-            join_all(ends).await;
-            // Those that are parked; the others are on their way.
-            let instances = self.instances().all();
-            join_all(instances.iter().map(|instance| instance.destroy(None))).await;
-            join_all(instances.iter().map(Instance::gone)).await;
-        };
-        let in_time = tokio::time::timeout(limit, end).await.is_ok();
-        self.inner.ended.cancel();
-        if !in_time {
-            let live = |session: &&Session| session.row().phase != Phase::Ended;
-            warn!(
-                sessions = self.sessions().all().iter().filter(live).count(),
-                instances = self.instances().len(),
-                "not everything was ended in time; the next start goes on"
-            );
-        }
     }
 }

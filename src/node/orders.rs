@@ -258,7 +258,7 @@ fn same(row: &SessionRow, spec: &SessionSpec) -> Result<(), NodeError> {
     }
 }
 
-fn not_ready(state: &NodeState) -> NodeError {
+pub(super) fn not_ready(state: &NodeState) -> NodeError {
     let why = match state {
         NodeState::NotReady(why) => why.clone(),
         NodeState::Starting | NodeState::Ready => {

@@ -16,7 +16,7 @@ use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
 use super::{
-    Node, closing, pool,
+    Node, closing, pool, rebuild,
     reconcile::{self, AtDocker, AtRelay, Deadline, Journalled, Verdict, When},
 };
 use crate::{
@@ -45,8 +45,9 @@ struct Seen {
 }
 
 /// Works through the journal; returns when every session is adopted or on its way to its end.
-pub(super) async fn run(node: &Node, known: Recovered, tasks: &Tasks) {
+pub(super) async fn run(node: &Node, mut known: Recovered, tasks: &Tasks) {
     let (relay, containers) = tokio::join!(ask_relay(node), ask_docker(node));
+    rebuild::run(node, &mut known, relay.as_ref(), &containers).await;
     let states = containers.iter().filter_map(|container| {
         let state = match container {
             container if container.paused => AtDocker::Paused,

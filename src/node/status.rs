@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 
 use crate::{
     host::monitor::Standing,
-    model::{NodeId, Phase},
+    model::{Duty, NodeId, Phase},
     runtime::wall_now,
     session::Session,
 };
 
-use super::{Node, PoolProfile};
+use super::{LeaseStatus, Node, PoolProfile};
 
 /// A status is worth more now than complete: the relay's own counts are waited for this long.
 const RELAY_LIMIT: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub(super) struct Conditions {
     pub(super) settled: bool,
     /// The process is asked to end.
     pub(super) stopping: bool,
+    /// Whether it is in service.
+    pub(super) duty: Duty,
     /// Why there is no relay.
     pub(super) relay_down: Option<String>,
     /// Why Docker cannot be used.
@@ -47,6 +49,8 @@ impl Conditions {
             NodeState::NotReady("the node is shutting down".to_owned())
         } else if !self.settled {
             NodeState::Starting
+        } else if let Some(why) = self.duty.refusal() {
+            NodeState::NotReady(why.to_owned())
         } else if let Some(why) = &self.relay_down {
             NodeState::NotReady(format!("there is no relay: {why}"))
         } else if let Some(why) = &self.docker_down {
@@ -101,6 +105,12 @@ pub struct Status {
     pub memory_available: u64,
     /// Memory of the host, bytes.
     pub memory_total: u64,
+    /// The control plane's lease on it.
+    pub lease: Option<LeaseStatus>,
+    /// Whether it is in service.
+    pub duty: Duty,
+    /// What was wrong with the journal at the start, and where it is kept.
+    pub journal_damage: Option<String>,
     /// Requests that the egress policy refused since the relay started, by reason.
     pub egress_refused: BTreeMap<String, u64>,
     /// How the host fares.
@@ -166,6 +176,9 @@ impl Node {
                 .map_or_else(String::new, |relay| relay.cdp_address.clone()),
             memory_available: memory.available,
             memory_total: memory.total,
+            lease: self.lease_status(),
+            duty: self.duty(),
+            journal_damage: self.inner.damage.as_ref().map(ToString::to_string),
             egress_refused: self.refused().await,
             conditions: self.guard().standings(),
             admission_stopped: self.guard().refusal().map(|refusal| refusal.why),

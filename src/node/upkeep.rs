@@ -1,31 +1,25 @@
 //! What a node does without being asked: fold the meters, listen to Docker, forget, sweep.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Node, restart};
+use super::{Node, orphans, restart};
 use crate::{
-    docker::{DockerError, Happening},
+    docker::Happening,
     instance::{INSTANCE_LABEL, View},
-    journal::InstanceRow,
-    model::{Blame, EndReason, Failure, InstanceId},
+    model::{Blame, Failure, InstanceId},
     runtime::wall_now,
     session::Cause,
 };
 
 const FOLD: Duration = Duration::from_secs(1);
-const SWEEP: Duration = Duration::from_secs(30);
 /// Docker is listened to again after this long.
 const RELISTEN: Duration = Duration::from_secs(1);
-/// Rows forgotten, and orphans removed, in one sweep.
+/// Rows forgotten in one sweep.
 const ROWS: u32 = 1_000;
-const ORPHANS: usize = 8;
 
 /// Folds the meters into the journal each second.
 pub(super) async fn fold(node: Node, stop: CancellationToken) {
@@ -45,10 +39,10 @@ pub(super) async fn fold(node: Node, stop: CancellationToken) {
 
 /// Forgets old endings and removes containers that nobody knows.
 pub(super) async fn sweep(node: Node, stop: CancellationToken) {
-    let mut suspects = HashSet::new();
+    let mut suspects = orphans::Suspects::default();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
+            () = tokio::time::sleep(orphans::every(node.orphan_grace())) => {}
             () = stop.cancelled() => return,
         }
         let before = wall_now() - node.retention();
@@ -57,36 +51,8 @@ pub(super) async fn sweep(node: Node, stop: CancellationToken) {
             Ok(forgotten) => info!(forgotten, "ended sessions forgotten"),
             Err(error) => warn!(%error, "old sessions could not be forgotten"),
         }
-        match orphans(&node).await {
-            Ok(found) => suspects = remove(&node, &suspects, found),
-            Err(error) => warn!(%error, "no sweep: Docker cannot be asked"),
-        }
+        orphans::pass(&node, &mut suspects).await;
     }
-}
-
-/// Containers of this node of which this node knows nothing.
-async fn orphans(node: &Node) -> Result<HashSet<InstanceId>, DockerError> {
-    let docker = &node.instances().tools().docker;
-    let ours = docker.list(&node.label()).await?;
-    let unknown = |id: &InstanceId| node.instances().get(*id).is_none();
-    Ok(ours
-        .iter()
-        .filter_map(restart::instance_of)
-        .filter(unknown)
-        .collect())
-}
-
-/// Removes what was unknown a sweep ago too; answers whom to suspect next time.
-fn remove(
-    node: &Node,
-    suspects: &HashSet<InstanceId>,
-    found: HashSet<InstanceId>,
-) -> HashSet<InstanceId> {
-    for id in found.intersection(suspects).take(ORPHANS) {
-        warn!(instance = %id, reason = %EndReason::AbandonedOrphan, "an orphan is removed");
-        drop(node.instances().drive(InstanceRow::leftover(*id)));
-    }
-    found
 }
 
 /// Docker's own news of deaths: the second witness, should the relay have missed one.

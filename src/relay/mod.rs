@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod handover;
 pub mod launch;
 pub mod meter;
+pub mod records;
 mod runtime_dir;
 pub mod server;
 mod stop;

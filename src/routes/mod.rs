@@ -107,6 +107,15 @@ impl Routes {
         }
     }
 
+    /// A hold that was found after the start, on an address that nobody else holds.
+    pub fn restore(&self, row: &LeaseRow) {
+        self.book.lock().restore(Hold {
+            instance: row.instance,
+            address: row.address,
+            released: row.released,
+        });
+    }
+
     /// Whether sessions share the host's default address because none is configured.
     #[must_use]
     pub fn is_default(&self) -> bool {

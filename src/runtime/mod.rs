@@ -1,9 +1,11 @@
 //! What every role runs on: named tasks with a common stop, clocks, telemetry.
 
 mod clock;
+mod failpoint;
 mod pidfd;
 mod tasks;
 
 pub use clock::{boot_id, boot_now, wall_now};
+pub use failpoint::failpoint;
 pub use pidfd::Death;
 pub use tasks::{Stuck, Tasks};

@@ -18,9 +18,9 @@ use super::{
 use crate::{
     instance::Phone,
     journal::{InstanceRow, JournalError, LeaseRow, SessionRow, Under},
-    model::{Blame, EndReason, InstanceId},
-    relay::client::{Bind, RelayError},
-    runtime::wall_now,
+    model::{Blame, EndReason, InstanceId, Phase},
+    relay::client::{Bind, Expected, RelayError},
+    runtime::{failpoint, wall_now},
 };
 
 /// A relay that was just killed is back within this many tries.
@@ -55,6 +55,7 @@ impl<G: Ground> Driver<G> {
             self.ground.release(self.row.instance, None).await;
             return Err(Stopped);
         }
+        failpoint(format_args!("session ordered"));
         self.publish();
         match under {
             Under::Fresh(instance) => self.make(instance, accepted).await,
@@ -102,6 +103,7 @@ impl<G: Ground> Driver<G> {
     /// Has an instance made, once early clients are held.
     async fn make(&mut self, instance: InstanceRow, accepted: Told) -> Result<(), Stopped> {
         let expected = self.expect().await;
+        failpoint(format_args!("session expected"));
         accepted.send_replace(Some(Ok(())));
         if let Err(error) = expected {
             let why = failure("relay_unreachable", error.to_string(), Blame::Agent);
@@ -165,6 +167,27 @@ impl<G: Ground> Driver<G> {
     }
 }
 
+/// The row as it will be once it is bound: what a journal that was lost is rebuilt from.
+fn record(row: &SessionRow) -> Vec<u8> {
+    let bound = SessionRow {
+        phase: Phase::Ready,
+        ready_at: row.ready_at.or_else(|| Some(wall_now())),
+        ..row.clone()
+    };
+    // A row is plain data: writing it as JSON cannot fail, and an empty record is only poorer.
+    serde_json::to_vec(&bound).unwrap_or_default()
+}
+
+/// A session as the relay is told to expect it.
+#[must_use]
+pub fn expected(row: &SessionRow) -> Expected {
+    Expected {
+        session: row.id.clone(),
+        until: row.deadline,
+        token: row.spec.cdp_token.clone().map(Into::into),
+    }
+}
+
 /// The claim of a session on its instance, as the relay gets it.
 #[must_use]
 pub fn claim(row: &SessionRow) -> Bind {
@@ -175,7 +198,6 @@ pub fn claim(row: &SessionRow) -> Bind {
         deadline: row.deadline,
         idle_timeout: row.spec.idle_timeout,
         token: row.spec.cdp_token.clone().map(Into::into),
-        // A row is plain data: writing it as JSON cannot fail, and an empty record is only poorer.
-        record: serde_json::to_vec(row).unwrap_or_default(),
+        record: record(row),
     }
 }

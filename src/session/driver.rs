@@ -16,7 +16,7 @@ use super::{
 use crate::{
     journal::{Journal, JournalError, SessionRow},
     model::{Blame, EndReason, Ending, Failure, Phase},
-    runtime::boot_now,
+    runtime::{boot_now, failpoint},
 };
 
 /// How long after the deadline the arbiter is asked, should it not have told by itself.
@@ -121,6 +121,7 @@ impl<G: Ground> Driver<G> {
                 &self.stop,
             )
             .await?;
+            failpoint(format_args!("session arbitrated"));
             self.cut(ending).await?;
         }
         if let Some(done) = asked.done {
@@ -204,6 +205,7 @@ impl<G: Ground> Driver<G> {
                     self.ground.release(self.row.instance, because).await;
                 }
             }
+            failpoint(format_args!("session {} {effect:?}", next.phase()));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::{future::Future, sync::Arc};
 
 use tracing::warn;
 
+use super::expected;
 use crate::{
     instance::{Instance, InstanceError, Instances, Phone, View},
     journal::{InstanceRow, JournalError, SessionRow},
@@ -88,11 +89,8 @@ impl Host {
 
 impl Ground for Host {
     async fn expect(&self, session: &SessionRow) -> Result<(), RelayError> {
-        let token = session.spec.cdp_token.clone().map(Into::into);
         let relay = &self.instances.tools().relay;
-        relay
-            .expect(&session.id, session.deadline, token.as_ref())
-            .await
+        relay.expect(&expected(session)).await
     }
 
     fn start(&self, instance: InstanceRow) {

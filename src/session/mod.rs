@@ -27,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-pub use create::claim;
+pub use create::{claim, expected};
 pub use error::Denied;
 pub use ground::{Ground, Host};
 pub use hub::Hub;

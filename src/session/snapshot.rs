@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::{
     host::monitor::{Condition, Standing},
     journal::SessionRow,
-    model::{EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Traffic},
+    model::{Duty, EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Traffic},
 };
 
 /// A session at one moment.
@@ -92,6 +92,13 @@ pub enum What {
         condition: Option<Condition>,
         /// The sessions that it took; each one's own ending is the last word.
         sessions: Vec<SessionId>,
+    },
+    /// The node was taken out of service, or back.
+    Duty {
+        /// How it stands now.
+        duty: Duty,
+        /// Sessions that have not ended.
+        sessions: usize,
     },
     /// A condition of the host changed its level.
     Condition(Standing),

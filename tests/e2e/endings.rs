@@ -192,7 +192,10 @@ async fn delete_against_lifetime_in_the_same_instant_has_one_winner() {
             .iter()
             .filter(|event| match &event.what {
                 Some(What::Session(session)) => session.id == id && session.phase() == Phase::Ended,
-                Some(What::SubstrateDown(_) | What::Condition(_) | What::Slot(_)) | None => false,
+                Some(
+                    What::SubstrateDown(_) | What::Condition(_) | What::Slot(_) | What::Duty(_),
+                )
+                | None => false,
             })
             .count()
     };
@@ -249,4 +252,31 @@ async fn sigterm_ends_sessions_and_says_so_to_their_clients() {
         client.was_disconnected().then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_gives_sessions_the_configured_time_and_a_second_one_takes_it() {
+    let (lab, _origin) = lab();
+    let mut chaser = Setup::on(&lab)
+        .set("node", "drain_deadline = \"5m\"")
+        .start()
+        .await;
+    let session = chaser.api.ready_session().await;
+    let mut cdp = Cdp::open(&session.cdp_url).await;
+    processes::signal(chaser.pid(), nix::sys::signal::Signal::SIGTERM);
+    eventually("no more orders are taken", seconds(5), async || {
+        let order = json!({ "ttl_seconds": 600 });
+        let refused = chaser.api.post("/v1/sessions", &order).await;
+        (refused.status == 503).then_some(())
+    })
+    .await;
+    cdp.call("Browser.getVersion", json!({})).await.unwrap();
+    assert_eq!(session.get().await["status"], "ready");
+    assert_eq!(chaser.terminate(seconds(30)), Some(0));
+    let close = cdp.closed(seconds(1)).await;
+    assert_eq!(close, Some((4005, "substrate_down".to_owned())));
+    // A drain on the way out is not remembered: the next start is in service.
+    chaser.restart().await;
+    let last = chaser.api.ready_session().await;
+    assert_eq!(last.delete().await.status, 204);
 }

@@ -12,20 +12,26 @@
 
 mod harness;
 
+mod agent;
 mod bench;
 mod clients;
 mod contract;
 mod egress;
 mod emulation;
 mod endings;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod flow;
 mod host;
+mod journal;
+mod lease;
 mod load;
 mod meter;
 mod operator;
 mod orders;
 mod pool;
 mod profile;
+mod proof;
 mod quiet;
 mod reconcile;
 mod restart;

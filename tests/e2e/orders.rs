@@ -101,7 +101,11 @@ async fn events_are_numbered_without_a_gap() {
             .filter_map(|event| match &event.what {
                 Some(What::Session(session)) if session.id == id => Some(session.phase()),
                 Some(
-                    What::Session(_) | What::SubstrateDown(_) | What::Condition(_) | What::Slot(_),
+                    What::Session(_)
+                    | What::SubstrateDown(_)
+                    | What::Condition(_)
+                    | What::Slot(_)
+                    | What::Duty(_),
                 )
                 | None => None,
             })

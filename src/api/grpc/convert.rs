@@ -10,7 +10,7 @@ use crate::{
     wire::node as pb,
 };
 
-fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
+pub(super) fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: at.unix_timestamp(),
         nanos: i32::try_from(at.nanosecond()).unwrap_or(0),
@@ -114,6 +114,9 @@ pub(super) fn item(item: Item) -> pb::WatchResponse {
             at: Some(timestamp(at)),
             what: Some(match what {
                 What::Session(snapshot) => event::What::Session(session(*snapshot)),
+                What::Duty { duty, sessions } => {
+                    event::What::Duty(super::duty::duty(duty, sessions))
+                }
                 What::SubstrateDown {
                     cause,
                     condition,
@@ -209,6 +212,8 @@ pub(super) fn status(of: Status) -> pb::GetNodeResponse {
         sessions: address.sessions,
         cooling_until: address.cooling_until.map(timestamp),
     });
+    let live = [of.creating, of.ready, of.closing].map(|count| count as usize);
+    let live = live.iter().sum();
     pb::GetNodeResponse {
         node_id: of.node_id.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -227,6 +232,9 @@ pub(super) fn status(of: Status) -> pb::GetNodeResponse {
         memory_available_bytes: of.memory_available,
         memory_total_bytes: of.memory_total,
         egress_refused: of.egress_refused.into_iter().collect(),
+        journal_damage: of.journal_damage.unwrap_or_default(),
+        duty: Some(super::duty::duty(of.duty, live)),
+        lease: of.lease.map(super::duty::lease),
         conditions: of.conditions.into_iter().map(condition).collect(),
         admission_stopped: of.admission_stopped.unwrap_or_default(),
         pool: of.pool.into_iter().map(pool_profile).collect(),

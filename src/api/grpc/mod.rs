@@ -2,6 +2,8 @@
 //! configured, TCP. Requests become validated values here; decisions are [`crate::node`]'s.
 
 mod convert;
+mod door;
+mod duty;
 mod listen;
 mod service;
 mod validate;
@@ -13,11 +15,12 @@ use tonic::{server::NamedService, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::warn;
 
+pub use door::{Door, Opener};
 pub use listen::{BindFailed, bind_unix};
 
 use self::service::Service;
 use crate::{
-    node::{Node, NodeState},
+    node::NodeState,
     runtime::Tasks,
     wire::{DESCRIPTORS, node::node_service_server::NodeServiceServer},
 };
@@ -56,22 +59,22 @@ impl Listeners {
     }
 }
 
-/// Serves `node` until the tasks are asked to stop.
+/// Serves whoever is behind `door` until the tasks are asked to stop.
 ///
 /// # Errors
 /// When the schema that was compiled in cannot be reflected.
-pub async fn serve(
+pub fn serve(
     listeners: Listeners,
-    node: Node,
+    door: Door,
     tasks: &Tasks,
 ) -> Result<(), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    tell_health(health.clone(), node.clone(), tasks);
+    tell_health(health.clone(), door.clone(), tasks);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let service = NodeServiceServer::new(Service::new(node, tasks.stopping()))
+    let service = NodeServiceServer::new(Service::new(door, tasks.stopping()))
         .max_decoding_message_size(MAX_REQUEST);
     let router = Server::builder()
         .concurrency_limit_per_connection(CALLS)
@@ -103,22 +106,32 @@ pub async fn serve(
 }
 
 /// Serving means that orders are taken: not while starting, and not while something is missing.
-fn tell_health(health: HealthReporter, node: Node, tasks: &Tasks) {
+fn tell_health(health: HealthReporter, door: Door, tasks: &Tasks) {
     tasks.spawn("grpc-health", |stop| async move {
+        tell(&health, ServingStatus::NotServing).await;
+        let arrived = tokio::select! {
+            arrived = door.arrival() => arrived,
+            () = stop.cancelled() => return,
+        };
+        let Some(node) = arrived else { return };
         let mut state = node.state();
         loop {
             let status = match state {
                 NodeState::Ready => ServingStatus::Serving,
                 NodeState::Starting | NodeState::NotReady(_) => ServingStatus::NotServing,
             };
-            let name = <NodeServiceServer<Service> as NamedService>::NAME;
-            for service in ["", name] {
-                health.set_service_status(service, status).await;
-            }
+            tell(&health, status).await;
             tokio::select! {
                 next = node.state_after(&state) => state = next,
                 () = stop.cancelled() => return,
             }
         }
     });
+}
+
+async fn tell(health: &HealthReporter, status: ServingStatus) {
+    let name = <NodeServiceServer<Service> as NamedService>::NAME;
+    for service in ["", name] {
+        health.set_service_status(service, status).await;
+    }
 }

@@ -6,11 +6,11 @@ use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
-use super::{convert, validate};
+use super::{Door, convert, duty, validate};
 use crate::{
     api::codes,
     model::{Classify, Phase},
-    node::{Node, NodeError},
+    node::NodeError,
     wire::{
         RETRY_PUSHBACK,
         node::{self as pb, node_service_server::NodeService},
@@ -20,23 +20,25 @@ use crate::{
 /// One node behind gRPC.
 #[derive(Debug)]
 pub(super) struct Service {
-    node: Node,
+    door: Door,
     stop: CancellationToken,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Service {
-    pub(super) const fn new(node: Node, stop: CancellationToken) -> Self {
-        Self { node, stop }
+    pub(super) const fn new(door: Door, stop: CancellationToken) -> Self {
+        Self { door, stop }
     }
 }
 
 impl From<NodeError> for Status {
     fn from(error: NodeError) -> Self {
-        // gRPC has a word of its own for this conflict.
+        // gRPC has words of its own for these conflicts.
         let code = if matches!(error, NodeError::OtherSpec { .. }) {
             tonic::Code::AlreadyExists
+        } else if matches!(error, NodeError::OldLease { .. }) {
+            tonic::Code::FailedPrecondition
         } else {
             codes(error.class()).grpc
         };
@@ -57,9 +59,9 @@ impl NodeService for Service {
     ) -> Answer<pb::ProvisionResponse> {
         let order = request.into_inner();
         let id = validate::session_id(&order.session_id)?;
-        let profiles = self.node.profiles();
-        let spec = validate::spec(order.spec, profiles, self.node.idle_default())?;
-        let mut session = self.node.provision(id, spec).await?;
+        let node = self.door.node()?;
+        let spec = validate::spec(order.spec, node.profiles(), node.idle_default())?;
+        let mut session = node.provision(id, spec).await?;
         if order.wait {
             // A driver that is gone has published its last word before.
             let _gone = session
@@ -81,7 +83,7 @@ impl NodeService for Service {
         let teardown = request.into_inner();
         let id = validate::session_id(&teardown.session_id)?;
         let reason = validate::end_reason(teardown.reason)?;
-        let (session, won) = self.node.teardown(&id, reason).await?;
+        let (session, won) = self.door.node()?.teardown(&id, reason).await?;
         Ok(Response::new(pb::TeardownResponse {
             session: Some(convert::session(session)),
             won,
@@ -93,7 +95,7 @@ impl NodeService for Service {
         request: Request<pb::GetSessionRequest>,
     ) -> Answer<pb::GetSessionResponse> {
         let id = validate::session_id(&request.into_inner().session_id)?;
-        let session = self.node.get(&id).await?;
+        let session = self.door.node()?.get(&id).await?;
         Ok(Response::new(pb::GetSessionResponse {
             session: Some(convert::session(session)),
         }))
@@ -103,7 +105,11 @@ impl NodeService for Service {
         &self,
         request: Request<pb::ListSessionsRequest>,
     ) -> Answer<pb::ListSessionsResponse> {
-        let sessions = self.node.list(request.into_inner().live_only).await?;
+        let sessions = self
+            .door
+            .node()?
+            .list(request.into_inner().live_only)
+            .await?;
         Ok(Response::new(pb::ListSessionsResponse {
             sessions: sessions.into_iter().map(convert::session).collect(),
         }))
@@ -115,14 +121,16 @@ impl NodeService for Service {
     ) -> Answer<pb::InspectSessionResponse> {
         let id = validate::session_id(&request.into_inner().session_id)?;
         Ok(Response::new(convert::placement(
-            self.node.inspect(&id).await?,
+            self.door.node()?.inspect(&id).await?,
         )))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Answer<Self::WatchStream> {
-        let items = self.node.hub().watch(request.into_inner().after_seq);
+        let node = self.door.arrival().await;
+        let node = node.ok_or_else(|| Status::unavailable("the node could not start"))?;
+        let items = node.hub().watch(request.into_inner().after_seq);
         let items = items
             .map(|item| Ok(convert::item(item)))
             .take_until(self.stop.clone().cancelled_owned());
@@ -130,6 +138,56 @@ impl NodeService for Service {
     }
 
     async fn get_node(&self, _: Request<pb::GetNodeRequest>) -> Answer<pb::GetNodeResponse> {
-        Ok(Response::new(convert::status(self.node.status().await)))
+        Ok(Response::new(match self.door.node() {
+            Ok(node) => convert::status(node.status().await),
+            Err(_starting) => self.door.starting(),
+        }))
+    }
+
+    async fn cordon(&self, _: Request<pb::CordonRequest>) -> Answer<pb::CordonResponse> {
+        let node = self.door.node()?;
+        let duty = duty::of(&node, node.cordon().await?);
+        Ok(Response::new(pb::CordonResponse { duty }))
+    }
+
+    async fn uncordon(&self, _: Request<pb::UncordonRequest>) -> Answer<pb::UncordonResponse> {
+        let node = self.door.node()?;
+        let duty = duty::of(&node, node.uncordon().await?);
+        Ok(Response::new(pb::UncordonResponse { duty }))
+    }
+
+    async fn drain(&self, request: Request<pb::DrainRequest>) -> Answer<pb::DrainResponse> {
+        let node = self.door.node()?;
+        let limit = duty::span("deadline", request.into_inner().deadline)?;
+        let duty = duty::of(&node, node.drain(limit).await?);
+        Ok(Response::new(pb::DrainResponse { duty }))
+    }
+
+    async fn reconcile(
+        &self,
+        request: Request<pb::ReconcileRequest>,
+    ) -> Answer<pb::ReconcileResponse> {
+        let request = request.into_inner();
+        let owned = duty::owned(&request)?;
+        let grace = duty::span("grace", request.grace)?;
+        let ownership = self.door.node()?.reconcile(&owned, grace)?;
+        Ok(Response::new(duty::ownership(ownership)))
+    }
+
+    async fn renew_lease(
+        &self,
+        request: Request<pb::RenewLeaseRequest>,
+    ) -> Answer<pb::RenewLeaseResponse> {
+        let request = request.into_inner();
+        let ttl = duty::ttl(request.ttl)?;
+        let owned = match request.owned {
+            Some(owned) => Some((duty::owned(&owned)?, duty::span("grace", owned.grace)?)),
+            None => None,
+        };
+        let node = self.door.node()?;
+        let lease = node.renew_lease(request.epoch, ttl, owned).await?;
+        Ok(Response::new(pb::RenewLeaseResponse {
+            lease: Some(duty::lease(lease)),
+        }))
     }
 }

@@ -19,7 +19,7 @@ const MAX_LABELS: usize = 32;
 const MAX_LABEL: usize = 256;
 const MAX_TOKEN: usize = 256;
 
-fn invalid(field: &str, allowed: impl std::fmt::Display) -> Status {
+pub(super) fn invalid(field: &str, allowed: impl std::fmt::Display) -> Status {
     Status::invalid_argument(format!("`{field}` must be {allowed}"))
 }
 

@@ -124,7 +124,8 @@ pub(super) fn news(response: pb::WatchResponse) -> Result<Option<News>, NodeErro
                 let sighting = sighting(Some(session))?;
                 Ok(Some(News::Session(Box::new(sighting))))
             }
-            Some(What::SubstrateDown(_) | What::Condition(_) | What::Slot(_)) | None => Ok(None),
+            Some(What::SubstrateDown(_) | What::Condition(_) | What::Slot(_) | What::Duty(_))
+            | None => Ok(None),
         },
         None => Ok(None),
     }

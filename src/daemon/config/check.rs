@@ -220,6 +220,7 @@ fn lifetimes(config: &Config) -> Result<(), Problem> {
         ("instance.hang_timeout", config.instance.hang_timeout),
         ("session.idle_timeout", config.session.idle_timeout),
         ("cdp.hold_timeout", config.cdp.hold_timeout),
+        ("node.orphan_grace", config.node.orphan_grace),
         ("api.ttl_min", config.api.ttl_min),
     ];
     for (key, value) in at_least {

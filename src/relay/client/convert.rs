@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Bind, Ended, Held, Inventory, RelayError, RelayEvent, Settings, exposed};
+use super::{Bind, Ended, Expected, Held, Inventory, RelayError, RelayEvent, Settings, exposed};
 use crate::{
     model::{BootInstant, Ending, Traffic},
     relay::PROTOCOL,
@@ -51,6 +51,20 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
             max_clients_per_session: settings.max_clients_per_session,
         }),
         browser_silence_ms: millis(settings.browser_silence),
+        expected: settings
+            .expected
+            .iter()
+            .map(|one| expect(epoch, one))
+            .collect(),
+    }
+}
+
+pub(super) fn expect(epoch: u64, expected: &Expected) -> pb::ExpectRequest {
+    pb::ExpectRequest {
+        agent_epoch: epoch,
+        session_id: expected.session.as_str().to_owned(),
+        until: Some(instant(expected.until)),
+        token: exposed(expected.token.as_ref()),
     }
 }
 
@@ -96,6 +110,7 @@ fn ended(ended: pb::Ended) -> Result<Ended, RelayError> {
         },
         ending: ending(ended.ending)?,
         seq: ended.seq,
+        record: ended.record,
     })
 }
 

@@ -23,6 +23,19 @@ pub struct Settings {
     pub max_clients_per_session: u32,
     /// How long a browser may answer nobody.
     pub browser_silence: Duration,
+    /// Every session that lives.
+    pub expected: Vec<Expected>,
+}
+
+/// A session whose clients are held until it is bound.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Which.
+    pub session: SessionId,
+    /// They are held no longer than this.
+    pub until: BootInstant,
+    /// What they must present.
+    pub token: Option<SecretString>,
 }
 
 /// What the relay answers to `Hello`.
@@ -92,6 +105,8 @@ pub struct Ended {
     pub ending: Ending,
     /// The event that told it.
     pub seq: u64,
+    /// What [`Bind::record`] said; empty where it never was bound.
+    pub record: Vec<u8>,
 }
 
 /// All that the relay holds and remembers.

@@ -18,7 +18,9 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub use error::RelayError;
-pub use message::{Attached, Bind, Ended, Held, Inventory, RelayEvent, Settings, Welcome};
+pub use message::{
+    Attached, Bind, Ended, Expected, Held, Inventory, RelayEvent, Settings, Welcome,
+};
 
 use super::{
     PROTOCOL, Paths,
@@ -83,22 +85,12 @@ impl RelayClient {
         })
     }
 
-    /// Holds early clients of `session` from now until `until`.
+    /// Holds early clients of a session from now on.
     ///
     /// # Errors
     /// [`RelayError`] for every way it can fail.
-    pub async fn expect(
-        &self,
-        session: &SessionId,
-        until: BootInstant,
-        token: Option<&SecretString>,
-    ) -> Result<(), RelayError> {
-        let request = pb::ExpectRequest {
-            agent_epoch: self.epoch,
-            session_id: session.as_str().to_owned(),
-            until: Some(convert::instant(until)),
-            token: exposed(token),
-        };
+    pub async fn expect(&self, expected: &Expected) -> Result<(), RelayError> {
+        let request = convert::expect(self.epoch, expected);
         within(CALL_TIMEOUT, self.rpc.clone().expect(request)).await?;
         Ok(())
     }
@@ -231,6 +223,19 @@ impl RelayClient {
             }
             answer => answer.map(drop),
         }
+    }
+
+    /// Egress is open until that moment only.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn fence(&self, until: BootInstant) -> Result<(), RelayError> {
+        let request = pb::FenceRequest {
+            agent_epoch: self.epoch,
+            until: Some(convert::instant(until)),
+        };
+        within(CALL_TIMEOUT, self.rpc.clone().fence(request)).await?;
+        Ok(())
     }
 
     /// All that the relay holds and remembers.

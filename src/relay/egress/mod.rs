@@ -66,6 +66,8 @@ pub struct Setup {
     pub meter: Arc<Meter>,
     /// While false nothing is written upward; once its sender is gone nothing ever is.
     pub gate: watch::Receiver<bool>,
+    /// While false nothing leaves and nothing comes: connections are cut, new ones wait.
+    pub fence: watch::Receiver<bool>,
     /// What may be reached.
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Turns names into addresses.
@@ -185,10 +187,20 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks, stop: 
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
-    let mut gate = shared.setup.gate.clone();
+    let (mut gate, mut fence) = (shared.setup.gate.clone(), shared.setup.fence.clone());
+    // What comes while it is shut waits for it here, so nothing of it is read.
+    let opened = tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        opened = fence.wait_for(|open| *open) => opened.is_ok(),
+    };
+    if !opened {
+        return;
+    }
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
+        Ok(_shut) = fence.wait_for(|open| !open) => {}
         // What the browser says meanwhile is what a desktop says, and would still be when the gate
         // opens again: it must not wait, it must fail.
         Ok(_shut) = gate.wait_for(|open| !open) => {}

@@ -63,6 +63,7 @@ pub(super) struct Hold {
 pub(super) struct Outside {
     pub(super) devtools: SocketAddr,
     pub(super) policy: watch::Receiver<Arc<Policy>>,
+    pub(super) fence: watch::Receiver<bool>,
     pub(super) resolver: Arc<Resolver>,
     /// How long a browser may be silent.
     pub(super) patience: watch::Receiver<Duration>,
@@ -115,6 +116,7 @@ impl Attachment {
             instance,
             meter: Arc::clone(&meter),
             gate: supervisor.gate(),
+            fence: outside.fence,
             policy: outside.policy,
             resolver: outside.resolver,
         };

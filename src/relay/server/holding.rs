@@ -9,11 +9,11 @@ use super::{
     attachment::{AttachFailed, Attachment, Outside},
     instances::{Begun, Gone, Leaving},
     ledger::News,
-    records,
 };
 use crate::{
     model::{EndReason, InstanceId},
     profile::Profile,
+    relay::records,
 };
 
 /// How long what was started for an instance may take to stop.
@@ -41,6 +41,7 @@ impl Relay {
             let outside = Outside {
                 devtools: relay.devtools,
                 policy: relay.policy.subscribe(),
+                fence: relay.fence.watch(),
                 resolver: Arc::clone(&relay.resolver.lock()),
                 patience: relay.patience.subscribe(),
             };

@@ -8,18 +8,19 @@
 //! | [`holding`] | taking an instance on, watching it, letting it go |
 //! | [`ledger`] | numbered news for the agent |
 //! | [`clock`] | ttl and idle, as a decision |
+//! | [`fence`] | until when anything may leave |
 //! | [`rpc`], [`fds`] | the two sockets that the agent speaks to |
 
 mod attachment;
 mod clock;
 mod convert;
 mod fds;
+mod fence;
 mod holding;
 mod instances;
 mod ledger;
 mod privilege;
 mod process;
-mod records;
 mod rpc;
 mod sessions;
 
@@ -32,6 +33,7 @@ use tracing::{info, warn};
 use self::{
     attachment::AttachFailed,
     clock::{Limits, Tick},
+    fence::Fence,
     instances::Instances,
     ledger::{Ledger, News},
     sessions::{BindRefused, Cut, Sessions},
@@ -40,7 +42,7 @@ use super::{
     Clients, Live, Paths, SessionView,
     client::Bind,
     egress::{Policy, Resolver},
-    gateway,
+    gateway, records,
 };
 use crate::{
     model::{EndReason, Ending, InstanceId, SessionId},
@@ -59,6 +61,9 @@ pub(super) struct Relay {
     /// Where DevTools listens inside every container.
     devtools: SocketAddr,
     ledger: Ledger,
+    fence: Fence,
+    /// Turns true at the first `Hello`: until then no client is accepted, for nobody is known yet.
+    greeted: watch::Sender<bool>,
     policy: watch::Sender<Arc<Policy>>,
     gateway: watch::Sender<gateway::Limits>,
     /// How long a browser may be silent.

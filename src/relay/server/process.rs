@@ -157,18 +157,18 @@ async fn serve(paths: Paths, listener: TcpListener) -> io::Result<()> {
         instances: super::Instances::default(),
         devtools: super::attachment::DEVTOOLS,
         ledger: super::Ledger::default(),
+        fence: super::Fence::default(),
+        greeted: watch::Sender::new(false),
         policy: watch::Sender::new(Arc::new(Policy::new(Vec::new()))),
         gateway: limits,
         patience: watch::Sender::new(PATIENCE),
         resolver: Mutex::new(Arc::new(Resolver::new(&[]).map_err(io::Error::other)?)),
         refused_before: Mutex::default(),
     });
-    gateway::serve(
-        tokio::net::TcpListener::from_std(listener)?,
-        Arc::clone(&relay) as Arc<dyn gateway::Directory>,
-        limits_seen,
-        &tasks,
-    );
+    let clients = tokio::net::TcpListener::from_std(listener)?;
+    accept_once_greeted(&relay, clients, limits_seen);
+    let fenced = Arc::clone(&relay);
+    tasks.spawn("fence", |stop| async move { fenced.fence.run(stop).await });
     let handover = fds::open(&paths.fd_socket())?;
     fds::serve(handover, Arc::clone(&relay), gateway_fd)?;
     let watchers = watch::Sender::new(0);
@@ -200,6 +200,25 @@ async fn serve(paths: Paths, listener: TcpListener) -> io::Result<()> {
     }
     info!("relay stopped");
     Ok(())
+}
+
+/// Before the first `Hello` nobody is known: clients that come earlier wait in the listener.
+fn accept_once_greeted(
+    relay: &Arc<Relay>,
+    clients: tokio::net::TcpListener,
+    limits: watch::Receiver<gateway::Limits>,
+) {
+    let (directory, mut greeted) = (Arc::clone(relay), relay.greeted.subscribe());
+    let group = relay.tasks.clone();
+    relay.tasks.spawn("gateway", |stop| async move {
+        let known = tokio::select! {
+            known = greeted.wait_for(|greeted| *greeted) => known.is_ok(),
+            () = stop.cancelled() => false,
+        };
+        if known {
+            gateway::serve(clients, directory, limits, &group);
+        }
+    });
 }
 
 async fn until_not_needed(relay: &Arc<Relay>, watchers: &watch::Sender<usize>) -> io::Result<()> {

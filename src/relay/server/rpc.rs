@@ -82,6 +82,10 @@ impl RelayService for Rpc {
                 max_clients_per_session: limits.max_clients_per_session,
             });
         }
+        for expect in hello.expected {
+            self.expects(expect)?;
+        }
+        self.relay.greeted.send_replace(true);
         Ok(Response::new(pb::HelloResponse {
             relay_id: self.relay_id.clone(),
             protocol: PROTOCOL,
@@ -94,11 +98,7 @@ impl RelayService for Rpc {
     async fn expect(&self, request: Request<pb::ExpectRequest>) -> Answer<pb::ExpectResponse> {
         let expect = request.into_inner();
         self.admit(expect.agent_epoch)?;
-        self.relay.sessions.expect(
-            parse("session_id", &expect.session_id)?,
-            instant("until", expect.until)?,
-            secret(expect.token),
-        );
+        self.expects(expect)?;
         Ok(Response::new(pb::ExpectResponse {}))
     }
 
@@ -170,6 +170,13 @@ impl RelayService for Rpc {
         Ok(Response::new(pb::DetachResponse {}))
     }
 
+    async fn fence(&self, request: Request<pb::FenceRequest>) -> Answer<pb::FenceResponse> {
+        let fence = request.into_inner();
+        self.admit(fence.agent_epoch)?;
+        self.relay.fence.set(instant("until", fence.until)?);
+        Ok(Response::new(pb::FenceResponse {}))
+    }
+
     async fn list(&self, request: Request<pb::ListRequest>) -> Answer<pb::ListResponse> {
         self.admit(request.into_inner().agent_epoch)?;
         let held = self.relay.instances.all();
@@ -226,6 +233,15 @@ impl RelayService for Rpc {
 }
 
 impl Rpc {
+    fn expects(&self, expect: pb::ExpectRequest) -> Result<(), Status> {
+        self.relay.sessions.expect(
+            parse("session_id", &expect.session_id)?,
+            instant("until", expect.until)?,
+            secret(expect.token),
+        );
+        Ok(())
+    }
+
     fn attachment(&self, held: &Attachment) -> pb::Attachment {
         let session = held.hold.lock().session.clone();
         let record = session.as_ref().map(|id| self.relay.sessions.record(id));

@@ -38,6 +38,8 @@ impl Stand {
             instances: Instances::default(),
             devtools,
             ledger: Ledger::default(),
+            fence: Fence::default(),
+            greeted: watch::Sender::new(false),
             policy: watch::Sender::new(Arc::new(Policy::new(Vec::new()))),
             gateway: watch::Sender::new(gateway::Limits {
                 hold_timeout: Duration::from_secs(1),
@@ -242,6 +244,7 @@ async fn an_endpoint_of_the_agent_is_open_to_pages_until_the_next_greeting() {
             egress: Some(egress),
             gateway: None,
             browser_silence_ms: 0,
+            expected: Vec::new(),
         };
         rpc.hello(tonic::Request::new(hello)).await.map(drop)
     };

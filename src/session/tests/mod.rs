@@ -144,6 +144,7 @@ async fn an_unasked_end_is_journalled_before_it_is_acknowledged() {
                 What::SubstrateDown { .. } => "substrate_down",
                 What::Condition(_) => "condition",
                 What::Slot { .. } => "slot",
+                What::Duty { .. } => "duty",
             });
         }
     }

@@ -218,3 +218,41 @@ impl Drop for BrokenImage {
         );
     }
 }
+
+/// A container that looks like one of a node's, and that no agent made; gone with its owner.
+pub struct Stray(String);
+
+impl Stray {
+    pub fn new(node: &str) -> Self {
+        let instance = chaser::model::InstanceId::random();
+        let name = format!("chaser-{instance}");
+        let label = |key: &str, value: &str| format!("chaser.{key}={value}");
+        docker(&[
+            "create",
+            "--network",
+            "none",
+            "--name",
+            &name,
+            "--label",
+            &label("instance", &instance.to_string()),
+            "--label",
+            &label("node", node),
+            "chaser/chromium:latest",
+        ]);
+        Self(name)
+    }
+
+    pub fn is_there(&self) -> bool {
+        let filter = format!("name={}", self.0);
+        !docker(&["ps", "-a", "--filter", &filter, "--format", "{{.ID}}"])
+            .trim()
+            .is_empty()
+    }
+}
+
+impl Drop for Stray {
+    fn drop(&mut self) {
+        // The node may have been faster, as it should.
+        drop(Command::new("docker").args(["rm", "-f", &self.0]).output());
+    }
+}

@@ -4,6 +4,7 @@
 //! [`Chaser`] is the real binary. [`Api`] and [`Node`] order sessions, [`Library`] and [`Cdp`]
 //! drive them. Nothing here knows how the program works inside.
 
+mod agent;
 mod cdp;
 mod chaser;
 mod connections;
@@ -26,6 +27,7 @@ pub mod trusting;
 
 use ::chaser::runtime::Tasks;
 
+pub use agent::Agent;
 pub use cdp::Cdp;
 pub use chaser::{Chaser, Setup};
 pub use connections::ToDevTools;

@@ -77,6 +77,22 @@ async fn without_anybody_at_the_gate_nothing_goes_up_ever() {
 }
 
 #[tokio::test]
+async fn a_shut_fence_cuts_what_is_open_and_holds_what_comes_until_it_opens() {
+    let bench = Bench::new().await;
+    let origin = bench.origin(answering).await;
+    let mut open = bench.tunnel(origin.address).await;
+    bench.fence.send_replace(false);
+    drop(open.rest().await);
+    let before = origin.connections();
+    let mut early = bench.connect().await;
+    early.send(origin.get("/")).await;
+    sleep(A_WHILE).await;
+    assert_eq!(origin.connections(), before, "nothing leaves");
+    bench.fence.send_replace(true);
+    assert!(early.head().await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
 async fn after_the_cut_the_meter_is_final_and_nobody_listens() {
     let bench = Bench::new().await;
     let origin = bench
@@ -108,6 +124,7 @@ async fn whoever_started_it_can_stop_it_with_everything_else() {
         instance: InstanceId::random(),
         meter: Arc::clone(&bench.meter),
         gate: bench.gate.subscribe(),
+        fence: bench.fence.subscribe(),
         policy: bench.policy.subscribe(),
         resolver: Arc::new(Resolver::new(&[]).unwrap()),
     };

@@ -33,6 +33,7 @@ struct Bench {
     egress: Egress,
     meter: Arc<Meter>,
     gate: watch::Sender<bool>,
+    fence: watch::Sender<bool>,
     policy: watch::Sender<Arc<Policy>>,
     proxy: SocketAddr,
     tasks: Tasks,
@@ -52,11 +53,13 @@ impl Bench {
         let proxy = listener.local_addr().unwrap();
         let meter = Arc::new(Meter::detached());
         let (gate, gated) = watch::channel(true);
+        let (fence, fenced) = watch::channel(true);
         let (policy, policies) = watch::channel(Arc::default());
         let setup = Setup {
             instance: InstanceId::random(),
             meter: Arc::clone(&meter),
             gate: gated,
+            fence: fenced,
             policy: policies,
             resolver: Arc::new(Resolver::new(nameservers).unwrap()),
         };
@@ -67,6 +70,7 @@ impl Bench {
             egress,
             meter,
             gate,
+            fence,
             policy,
             proxy,
             tasks,

@@ -1,0 +1,117 @@
+//! `chaser node cordon|uncordon|drain`: out of service and back, with what is left in sight.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tonic::transport::Channel;
+
+use super::{
+    fail::{CONFIG, FAILED, fail},
+    node::{Common, connect, refused},
+    output,
+};
+use crate::wire::node::{self as pb, node_service_client::NodeServiceClient};
+
+const LOOK: Duration = Duration::from_millis(300);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// End what still lives after this long, such as 5m; 0s at once [default: node.drain_deadline]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    deadline: Option<Duration>,
+    /// Order it and do not wait
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) async fn cordon(common: &Common) -> anyhow::Result<()> {
+    let mut node = connect(&common.runtime_dir).await?;
+    let answer = node.cordon(pb::CordonRequest {}).await.map_err(refused)?;
+    say(common, &answer.into_inner().duty.unwrap_or_default())
+}
+
+pub(super) async fn uncordon(common: &Common) -> anyhow::Result<()> {
+    let mut node = connect(&common.runtime_dir).await?;
+    let answer = node.uncordon(pb::UncordonRequest {}).await;
+    let answer = answer.map_err(refused)?;
+    say(common, &answer.into_inner().duty.unwrap_or_default())
+}
+
+/// Orders a drain and follows it to its end; leaving earlier leaves it going.
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let deadline = args.deadline.map(prost_types::Duration::try_from);
+    let deadline = deadline
+        .transpose()
+        .map_err(|_endless| fail(CONFIG, "flag --deadline: longer than can be said"))?;
+    let mut node = connect(&args.common.runtime_dir).await?;
+    let answer = node.drain(pb::DrainRequest { deadline }).await;
+    let mut duty = answer.map_err(refused)?.into_inner().duty;
+    if !args.no_wait {
+        duty = follow(&mut node, duty).await?;
+    }
+    say(&args.common, &duty.unwrap_or_default())
+}
+
+async fn follow(
+    node: &mut NodeServiceClient<Channel>,
+    mut duty: Option<pb::Duty>,
+) -> anyhow::Result<Option<pb::Duty>> {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    loop {
+        let now = duty.unwrap_or_default();
+        match now.state() {
+            pb::DutyState::Drained => break,
+            pb::DutyState::Draining => bar.set_message(progress(&now)),
+            pb::DutyState::Unspecified | pb::DutyState::On | pb::DutyState::Cordoned => {
+                bar.finish_and_clear();
+                let said = "the drain was called off by an uncordon";
+                return Err(fail(FAILED, said));
+            }
+        }
+        bar.tick();
+        tokio::time::sleep(LOOK).await;
+        let status = node.get_node(pb::GetNodeRequest {}).await;
+        duty = status.map_err(refused)?.into_inner().duty;
+    }
+    bar.finish_and_clear();
+    Ok(duty)
+}
+
+fn progress(duty: &pb::Duty) -> String {
+    let left = duty.deadline.map_or(0, |at| {
+        at.seconds - time::OffsetDateTime::now_utc().unix_timestamp()
+    });
+    let rest = if left > 0 {
+        format!("what is left ends in {left} s")
+    } else {
+        "what is left is being ended".to_owned()
+    };
+    format!(
+        "{} sessions live; {rest}; `chaser node uncordon` calls it off",
+        duty.sessions
+    )
+}
+
+const fn word(duty: &pb::Duty) -> &'static str {
+    match duty.state {
+        2 => "cordoned",
+        3 => "draining",
+        4 => "drained",
+        _ => "in service",
+    }
+}
+
+fn say(common: &Common, duty: &pb::Duty) -> anyhow::Result<()> {
+    if common.json {
+        return output::json(&json!({ "duty": word(duty), "sessions": duty.sessions }));
+    }
+    let (word, sessions) = (word(duty), duty.sessions);
+    output::line(format!("the node is {word}; {sessions} sessions live"));
+    Ok(())
+}

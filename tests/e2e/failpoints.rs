@@ -1,0 +1,140 @@
+//! The agent dies between every two steps of a session's life, and the next one finds a clean table.
+//!
+//! Only with the feature `failpoints`, which `make test` builds beside.
+
+use chaser::wire::node::{EndReason, NodeState, Phase, ProvisionRequest, TeardownRequest};
+
+use crate::harness::{Agent, Cdp, docker, eventually, lab, processes, seconds, session_id, spec};
+
+/// What the next agent makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It failed, by our fault, and costs nothing.
+    Error,
+    /// It serves.
+    Ready,
+}
+
+/// On the way up; the session is journalled before the first.
+const UP: &[(&str, Then)] = &[
+    ("session ordered", Then::Error),
+    ("session expected", Then::Error),
+    ("start created", Then::Error),
+    ("start started", Then::Error),
+    ("start journalled", Then::Error),
+    ("start furnished", Then::Error),
+    ("start handed over", Then::Error),
+    ("start attached", Then::Error),
+    ("instance Parked Journal", Then::Error),
+    ("instance Parked Publish", Then::Error),
+    ("instance Bound Journal", Then::Error),
+    ("instance Bound Bind", Then::Error),
+    ("instance Bound Publish", Then::Error),
+    ("session ready Journal", Then::Ready),
+    ("session ready Publish", Then::Ready),
+];
+
+/// On the way down, which ends as it was asked to wherever it was left.
+const DOWN: &[&str] = &[
+    "session closing Journal",
+    "session closing Publish",
+    "session closing AskArbiter",
+    "session arbitrated",
+    "session ended Journal",
+    "session ended Publish",
+    "session ended Release",
+    "instance Destroying Journal",
+    "instance Destroying Publish",
+    "destroy removed",
+    "destroy tidied",
+    "destroy released",
+    "instance Gone Forget",
+];
+
+/// The next agent, settled.
+async fn next(agent: &mut Agent) {
+    agent.launch();
+    agent.wait_until(NodeState::Ready).await;
+}
+
+async fn is_over(agent: &Agent, id: &str, reason: EndReason, point: &str) {
+    eventually(&format!("over after `{point}`"), seconds(20), async || {
+        let session = agent.node.session(id).await.unwrap();
+        (session.phase() == Phase::Ended).then(|| {
+            assert_eq!(session.end_reason(), reason, "{point}");
+            assert!(session.ended_at.is_some(), "{point}");
+        })
+    })
+    .await;
+    let left = || {
+        let mut left = docker::containers_of(&agent.node_id);
+        for folder in ["meter", "instances"] {
+            let files = processes::files_below(&agent.runtime_dir.join(folder));
+            left.extend(files.iter().map(|file| file.display().to_string()));
+        }
+        left
+    };
+    eventually(&format!("clean after `{point}`"), seconds(20), async || {
+        let status = agent.node.status().await;
+        let held: u32 = status.egress_addresses.iter().map(|one| one.sessions).sum();
+        (left().is_empty() && held == 0 && status.destroying == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_any_step_of_the_way_up_leaves_nothing_or_a_session_that_serves() {
+    let (lab, _origin) = lab();
+    let mut agent = Agent::start(&lab, "").await;
+    for (point, then) in UP {
+        assert_eq!(agent.terminate(seconds(10)), Some(0));
+        agent.launch_to_die_at(point);
+        agent.wait_until(NodeState::Ready).await;
+        let id = session_id();
+        let order = ProvisionRequest {
+            session_id: id.clone(),
+            spec: Some(spec(seconds(600))),
+            wait: true,
+        };
+        // The answer dies with the agent.
+        drop(agent.node.dial().await.provision(order).await);
+        agent.death(point).await;
+        next(&mut agent).await;
+        if *then == Then::Ready {
+            let session = agent.node.session(&id).await.unwrap();
+            assert_eq!(session.phase(), Phase::Ready, "{point}");
+            let url = format!("ws://{}/sessions/{id}", agent.cdp);
+            let mut cdp = Cdp::open(&url).await;
+            let version = cdp.call("Browser.getVersion", serde_json::json!({})).await;
+            version.unwrap();
+            agent.node.teardown(&id).await.unwrap();
+            is_over(&agent, &id, EndReason::ClientDelete, point).await;
+        } else {
+            is_over(&agent, &id, EndReason::Error, point).await;
+            let session = agent.node.session(&id).await.unwrap();
+            assert!(!session.billable && session.ready_at.is_none(), "{point}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_any_step_of_the_way_down_ends_as_it_was_asked_to() {
+    let (lab, _origin) = lab();
+    let mut agent = Agent::start(&lab, "").await;
+    for point in DOWN {
+        assert_eq!(agent.terminate(seconds(10)), Some(0));
+        agent.launch_to_die_at(point);
+        agent.wait_until(NodeState::Ready).await;
+        let id = session_id();
+        agent.node.provision(&id, spec(seconds(600))).await.unwrap();
+        let order = TeardownRequest {
+            session_id: id.clone(),
+            reason: EndReason::ClientDelete.into(),
+        };
+        // The answer may come before the instance is gone, or die with the agent.
+        drop(agent.node.dial().await.teardown(order).await);
+        agent.death(point).await;
+        next(&mut agent).await;
+        is_over(&agent, &id, EndReason::ClientDelete, point).await;
+    }
+}
