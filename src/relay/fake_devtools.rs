@@ -157,7 +157,8 @@ pub(super) fn attached(session: &str, kind: &str) -> Value {
     json!({ "method": "Target.attachedToTarget", "params": {
         "sessionId": session,
         "waitingForDebugger": true,
-        "targetInfo": { "targetId": session, "type": kind, "url": "about:blank" },
+        "targetInfo": { "targetId": session, "type": kind, "url": "about:blank",
+            "canAccessOpener": false },
     }})
 }
 

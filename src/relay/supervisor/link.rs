@@ -24,6 +24,7 @@ use tracing::debug;
 use super::{
     brands::Version,
     exempt::Exempt,
+    first_request,
     heart::Heart,
     overrides::{Kind, overrides},
 };
@@ -98,13 +99,16 @@ pub(super) struct Link {
 struct Attached {
     session_id: String,
     target_info: TargetInfo,
+    waiting_for_debugger: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TargetInfo {
+pub(super) struct TargetInfo {
     target_id: String,
-    r#type: String,
+    pub(super) r#type: String,
+    pub(super) url: String,
+    pub(super) can_access_opener: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -198,12 +202,21 @@ impl Link {
                 }
                 Ok(())
             }
+            "Fetch.requestPaused" => {
+                let session = event.session.unwrap_or_default();
+                let commands =
+                    first_request::release(&event.params, &self.kit.profile, &self.kit.version);
+                drop(post_all(&self.connection, &session, &commands).await?);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
     async fn cover(&mut self, attached: Attached) -> Result<(), CdpError> {
         let kind = Kind::of(&attached.target_info.r#type);
+        let is_written =
+            first_request::is_written(&attached.target_info, attached.waiting_for_debugger);
         let id = attached.target_info.target_id;
         let target = Target {
             id,
@@ -213,6 +226,9 @@ impl Link {
         let mut commands = self.kit.overrides(&target);
         if kind != Kind::Other {
             commands.insert(0, auto_attach());
+        }
+        if is_written {
+            commands.push(first_request::hold());
         }
         commands.push(Command {
             method: "Runtime.runIfWaitingForDebugger",

@@ -9,10 +9,12 @@
 //! [`brands`] what goes into the client hints. Clients hold no overrides of the profile: the gateway
 //! keeps them from undoing it, and has all asserted once more when a client has left
 //! ([`Supervisor::assert_again`]). Where a client emulates something of its own on a target, the
-//! profile keeps off ([`exempt`]) for as long as the client does. [`heart`] tells a browser that hangs.
+//! profile keeps off ([`exempt`]) for as long as the client does. One request comes too early for all
+//! this, and is put right on its way out ([`first_request`]). [`heart`] tells a browser that hangs.
 
 mod brands;
 mod exempt;
+mod first_request;
 mod heart;
 mod link;
 mod overrides;

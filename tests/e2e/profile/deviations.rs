@@ -38,11 +38,10 @@ pub const DEVIATIONS: &[Deviation] = &[
         &[],
     ),
     everywhere("interfaces that only one of the two has", &["compiled in"]),
-    Deviation {
-        signal: "client hints of the first request of a popup without an opener",
-        signals: &["sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform"],
-        targets: &["popup by link", "popup, noopener"],
-    },
+    everywhere(
+        "client hints of what a page sends while it is left (`sendBeacon` in `pagehide`)",
+        &[],
+    ),
     Deviation {
         signal: "speculation rules",
         signals: &["document.prerendering"],

@@ -7,7 +7,9 @@ use super::{
     driver::Tool,
     site,
     tour::Tour,
-    verdict::{self, assert_all_hold, assert_no_desktop, assert_none_is_stale},
+    verdict::{
+        self, assert_all_hold, assert_byes_are_not_ours, assert_no_desktop, assert_none_is_stale,
+    },
     want::Phone,
 };
 use crate::harness::{Cdp, Chaser, Dns, Lab, Library, Origin, Session, Setup, lab, trusting};
@@ -54,7 +56,9 @@ async fn matrix(tool: Tool) {
     let cells = verdict::cells(&phone, &seen);
     assert_all_hold(&format!("{tool:?}"), &cells);
     assert_none_is_stale(&cells);
-    assert_no_desktop(&phone, &origin.requests_of(peer));
+    let requests = origin.requests_of(peer);
+    assert_no_desktop(&phone, &requests);
+    assert_byes_are_not_ours(&phone, &requests);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,8 @@ use crate::harness::{Origin, Page, eventually, seconds};
 pub const PHONE: &str = "https://phone.test";
 pub const OTHER: &str = "https://other.test";
 const REPORTS: &str = "/report";
+/// What every document sends when it is left.
+pub const BYE: &str = "/bye";
 pub const PROBE: &str = include_str!("probe.js");
 
 /// The hints that a server has to ask for.
@@ -124,7 +126,8 @@ fn probe() -> String {
 fn document(target: &str, meta: &str, body: &str, options: &str) -> String {
     let probe = probe();
     format!(
-        "<!doctype html>{meta}<script>{probe}\nconst FIRST = probe();</script><title>{target}</title>\
+        "<!doctype html>{meta}<script>{probe}\nconst FIRST = probe();\
+         addEventListener('pagehide', () => navigator.sendBeacon('{BYE}'));</script><title>{target}</title>\
          <body>{body}<script>report({target:?}, FIRST, {options});</script>"
     )
 }

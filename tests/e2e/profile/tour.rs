@@ -156,6 +156,8 @@ impl Tour<'_> {
     /// Speculation is off: what a page would have loaded ahead is loaded when it is gone to.
     async fn speculation(&mut self) {
         self.driver.goto(&format!("{PHONE}/p/prerendering")).await;
+        // What a page sends while it is left is another matter.
+        site::report(self.origin, "prerendering", "navigate").await;
         self.driver
             .evaluate("void (location.href = '/p/prerendered')")
             .await;

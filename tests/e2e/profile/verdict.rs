@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     brands::normal,
     deviations::{DEVIATIONS, Deviation},
+    site,
     tour::{Kind, Sighting},
     want::{Phone, Signals},
 };
@@ -115,14 +116,21 @@ pub fn assert_none_is_stale(cells: &[Cell]) {
 /// Fails for any request at all, of pages, frames, workers, pictures and reports, that is not the
 /// phone's: hints may be absent, but never a desktop's.
 pub fn assert_no_desktop(phone: &Phone, requests: &[Seen]) {
-    // Listed among the deviations: the first request of a popup without an opener.
-    let excused = ["/p/link", "/p/noopener"];
     let wrong: Vec<_> = requests
         .iter()
-        .filter(|request| !excused.contains(&request.path.as_str()))
+        .filter(|request| request.path != site::BYE)
         .filter(|request| !phone.sent(&request.headers))
         .collect();
     assert!(wrong.is_empty(), "requests of another device: {wrong:#?}");
+}
+
+/// Fails when the deviation of what a page sends while it is left is none any more.
+pub fn assert_byes_are_not_ours(phone: &Phone, requests: &[Seen]) {
+    let mut byes = requests.iter().filter(|request| request.path == site::BYE);
+    assert!(
+        byes.any(|bye| !phone.sent(&bye.headers)),
+        "what a page sends when it is left is the phone's: strike it from the deviations"
+    );
 }
 
 /// Signals down, with what was wanted and got; targets that agree share a line.
