@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tracing::debug;
+use tracing::{Instrument, debug, debug_span};
 
 use super::{
     Control, ControlError, Limits, NodeError, Record, Sighting, Status, Workspace,
@@ -131,7 +131,8 @@ impl Control {
             ttl: order.ttl,
             created_at: wall_now(),
         };
-        let record = self.inner.store.admit(new, limits).await?;
+        let admit = self.inner.store.admit(new, limits);
+        let record = admit.instrument(debug_span!("admit")).await?;
         let spec = SessionSpec {
             substrate: Substrate::Chromium,
             profile: order.profile,
@@ -140,10 +141,13 @@ impl Control {
             labels: BTreeMap::new(),
             cdp_token: None,
         };
-        match self.offer(&record.id, &spec).await {
+        let offer = self.offer(&record.id, &spec);
+        match offer.instrument(debug_span!("offer")).await {
             Ok(sighting) => {
                 self.inner.counts.created();
-                let record = self.observe(sighting).await?.unwrap_or(record);
+                let noted = self.observe(sighting);
+                let noted = noted.instrument(debug_span!("record")).await?;
+                let record = noted.unwrap_or(record);
                 Ok((record, spec))
             }
             Err(error) => Err(self.give_up(&record, error).await),

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use serde::Deserialize;
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan, util::SubscriberInitExt};
 
 const LIBRARIES: &str = "bollard=warn,h2=warn,hyper=warn,hyper_util=warn,hickory_resolver=warn";
 
@@ -15,6 +15,8 @@ pub struct Config {
     pub format: Format,
     /// A level or a filter.
     pub level: String,
+    /// Whether each traced step says how long it took, once it is over; the level must show its span.
+    pub spans: bool,
 }
 
 /// How a log line looks.
@@ -32,6 +34,7 @@ impl Default for Config {
         Self {
             format: Format::Text,
             level: "info".to_owned(),
+            spans: false,
         }
     }
 }
@@ -51,8 +54,14 @@ impl Config {
 pub fn start(config: &Config) {
     // The level was checked with the rest of the configuration.
     let filter = config.filter().unwrap_or_default();
+    let ends = if config.spans {
+        FmtSpan::CLOSE
+    } else {
+        FmtSpan::NONE
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_span_events(ends)
         .with_writer(io::stderr);
     let started = match config.format {
         Format::Text => log

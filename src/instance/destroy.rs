@@ -56,8 +56,13 @@ pub(super) async fn until_gone(tools: &Tools, id: InstanceId, stop: &Cancellatio
 
 async fn once(tools: &Tools, id: InstanceId) -> Report {
     let mut report = Report::default();
-    // Both at once: the relay lets go of the namespace while Docker takes the container down.
-    let (detached, removed) = tokio::join!(tools.relay.detach(id), remove(tools, id));
+    // Both at once: the relay lets go of the namespace while Docker takes the container down, though
+    // not of more than a few: orders that come meanwhile want the host too.
+    let taken_down = async {
+        let _turn = tools.removals.acquire().await;
+        remove(tools, id).await
+    };
+    let (detached, removed) = tokio::join!(tools.relay.detach(id), taken_down);
     report.note("relay", detached);
     report.note("container", removed);
     failpoint(format_args!("destroy removed"));

@@ -13,6 +13,7 @@ mod autopsy;
 mod destroy;
 mod driver;
 mod error;
+mod facts;
 mod handle;
 pub mod machine;
 mod start;
@@ -22,7 +23,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use autopsy::Autopsy;
@@ -32,11 +32,11 @@ pub use start::binding;
 
 use self::{driver::Driver, start::Held};
 use crate::{
-    docker::{Container, Docker},
+    docker::{Container, Docker, ImageFacts},
     journal::{InstanceRow, Journal},
     model::{InstanceId, InstancePhase, NodeId},
     netns,
-    profile::{Catalogue, Profile},
+    profile::Catalogue,
     relay::{
         Paths,
         client::{Bind, RelayClient},
@@ -51,6 +51,8 @@ pub const INSTANCE_LABEL: &str = "chaser.instance";
 pub const NODE_LABEL: &str = "chaser.node";
 
 const MAILBOX: usize = 16;
+/// How many containers are taken down at once.
+const REMOVALS: usize = 8;
 
 /// `[instance]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -123,6 +125,9 @@ pub struct Tools {
     /// Where the relay keeps its files.
     pub paths: Paths,
     starts: Arc<Semaphore>,
+    removals: Arc<Semaphore>,
+    /// What was known of the image last: each start looks whether it still holds.
+    image: Arc<Mutex<Option<ImageFacts>>>,
 }
 
 impl Tools {
@@ -148,6 +153,8 @@ impl Tools {
             relay,
             paths,
             starts: Arc::new(Semaphore::new(starts)),
+            removals: Arc::new(Semaphore::new(REMOVALS)),
+            image: Arc::default(),
         }
     }
 
@@ -156,19 +163,6 @@ impl Tools {
             (INSTANCE_LABEL.to_owned(), id.to_string()),
             (NODE_LABEL.to_owned(), self.node.to_string()),
         ]
-    }
-
-    /// Hash of all that makes an instance of `profile` what it is, beside its image: the profile, the
-    /// limits and this program.
-    #[must_use]
-    pub fn recipe(&self, profile: &Profile) -> String {
-        let mut hash = Sha256::new();
-        // Plain data: writing it as JSON cannot fail, and an empty profile is only another recipe.
-        hash.update(serde_json::to_vec(profile).unwrap_or_default());
-        hash.update(format!("{:?}", self.config));
-        hash.update(env!("CARGO_PKG_VERSION"));
-        let digest = hash.finalize();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A container that must be running.

@@ -16,6 +16,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug_span};
 
 use super::{Phone, StartError, Tools, substrate::chromium};
 use crate::{
@@ -101,27 +102,33 @@ impl<'a> Requested<'a> {
         let profile = profiles
             .named(&self.row.profile)
             .ok_or_else(|| StartError::UnknownProfile(self.row.profile.clone()))?;
-        let image = docker.image(&config.image).await?;
-        let image = image.ok_or_else(|| DockerError::ImageMissing {
-            image: config.image.clone(),
-        })?;
-        let mut spec = chromium::container(&config.image, &profile, config);
-        if let Some(major) = chromium::major(&image.labels) {
-            spec.command
-                .push(chromium::user_agent_flag(&profile, major));
-        }
-        spec.labels.extend(self.tools.labels(self.row.id));
         let name = super::container_name(self.row.id);
-        docker.create(&name, &spec).await?;
-        failpoint(format_args!("start created"));
-        self.go_on("starting the container")?;
-        docker.start(&name).await?;
-        failpoint(format_args!("start started"));
-        let container = self.tools.running(&name).await?;
+        let container = loop {
+            let image = self.tools.image().await?;
+            let mut spec = chromium::container(&config.image, &profile, config);
+            if let Some(major) = chromium::major(&image.labels) {
+                spec.command
+                    .push(chromium::user_agent_flag(&profile, major));
+            }
+            spec.labels.extend(self.tools.labels(self.row.id));
+            let created = docker.create(&name, &spec);
+            created.instrument(debug_span!("create")).await?;
+            failpoint(format_args!("start created"));
+            self.go_on("starting the container")?;
+            let started = docker.start(&name);
+            started.instrument(debug_span!("start")).await?;
+            failpoint(format_args!("start started"));
+            let container = self.tools.running(&name).await?;
+            if container.image == image.id {
+                break container;
+            }
+            // The name means another image by now: its browser must not say that it is the old one's.
+            self.tools.forget_image();
+            docker.remove(&name).await?;
+            self.go_on("making the container again from another image")?;
+        };
         self.row.container = Some(binding(&container));
         self.row.image.clone_from(&container.image);
-        self.tools.journal.instance(self.row.clone()).await?;
-        failpoint(format_args!("start journalled"));
         Ok(Started {
             asked: self,
             profile,
@@ -133,8 +140,19 @@ impl<'a> Requested<'a> {
 impl<'a> Started<'a> {
     async fn furnish(self) -> Result<Furnished<'a>, StartError> {
         self.asked.go_on("entering its network namespace")?;
-        let pidfd = hold(self.asked.tools, &self.container).await?;
-        let made = netns::furnish(pidfd.as_fd(), SOCKETS).await?;
+        let tools = self.asked.tools;
+        // The browser is on its way up: whatever is needed of it meanwhile is got side by side.
+        let furnished = async {
+            let pidfd = hold(tools, &self.container).await?;
+            let made = netns::furnish(pidfd.as_fd(), SOCKETS).await?;
+            Ok::<_, StartError>((pidfd, made))
+        };
+        let journalled = tools.journal.instance(self.asked.row.clone());
+        let both = async { tokio::join!(furnished, journalled) };
+        let (furnished, journalled) = both.instrument(debug_span!("furnish")).await;
+        let (pidfd, made) = furnished?;
+        journalled?;
+        failpoint(format_args!("start journalled"));
         failpoint(format_args!("start furnished"));
         Ok(Furnished {
             asked: self.asked,
@@ -165,8 +183,9 @@ impl Furnished<'_> {
             .await?;
         failpoint(format_args!("start handed over"));
         let limit = asked.until.saturating_duration_since(Instant::now());
+        let attach = relay.attach(id, &profile, limit);
         let attached = tokio::select! {
-            attached = relay.attach(id, &profile, limit) => attached?,
+            attached = attach.instrument(debug_span!("attach")) => attached?,
             () = asked.called_off.cancelled() => return Err(StartError::CalledOff),
         };
         failpoint(format_args!("start attached"));

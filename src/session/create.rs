@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{Instrument, debug_span, warn};
 
 use super::{
     Ground,
@@ -45,10 +45,8 @@ impl<G: Ground> Driver<G> {
             lease,
             accepted,
         } = fresh;
-        let ordered = self
-            .journal
-            .order(self.row.clone(), under.clone(), lease)
-            .await;
+        let order = self.journal.order(self.row.clone(), under.clone(), lease);
+        let ordered = order.instrument(debug_span!("journal order")).await;
         if let Err(error) = ordered {
             // Nothing is known of it: it never was.
             accepted.send_replace(Some(Err(error)));
@@ -77,7 +75,8 @@ impl<G: Ground> Driver<G> {
     /// Binds the parked instance that was granted; false when it is none any more.
     async fn claim(&mut self) -> Result<bool, Stopped> {
         let bind = claim(&self.row);
-        if let Err(error) = self.ground.claim(self.row.instance, bind).await {
+        let claimed = self.ground.claim(self.row.instance, bind);
+        if let Err(error) = claimed.instrument(debug_span!("bind")).await {
             warn!(session = %self.row.id, instance = %self.row.instance, %error,
                 "the parked browser cannot be claimed; another is started");
             return Ok(false);
@@ -100,8 +99,9 @@ impl<G: Ground> Driver<G> {
         Ok(fresh)
     }
 
-    /// Has an instance made, once early clients are held.
+    /// Has an instance made; the order is acknowledged as soon as early clients are held.
     async fn make(&mut self, instance: InstanceRow, accepted: Told) -> Result<(), Stopped> {
+        self.ground.start(instance);
         let expected = self.expect().await;
         failpoint(format_args!("session expected"));
         accepted.send_replace(Some(Ok(())));
@@ -109,7 +109,6 @@ impl<G: Ground> Driver<G> {
             let why = failure("relay_unreachable", error.to_string(), Blame::Agent);
             return self.fail(why).await;
         }
-        self.ground.start(instance);
         self.provision().await
     }
 

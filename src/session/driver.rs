@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
     Cause, Ground, Hub, Order, Outcome, Snapshot, What,
@@ -120,6 +120,7 @@ impl<G: Ground> Driver<G> {
                 bound,
                 &self.stop,
             )
+            .instrument(debug_span!("cut"))
             .await?;
             failpoint(format_args!("session arbitrated"));
             self.cut(ending).await?;
@@ -196,7 +197,10 @@ impl<G: Ground> Driver<G> {
         self.row.asked = self.row.asked.or(asked);
         for effect in effects {
             match effect {
-                Effect::Journal => self.write().await?,
+                Effect::Journal => {
+                    let step = debug_span!("journal", phase = %self.row.phase);
+                    self.write().instrument(step).await?;
+                }
                 Effect::Publish => self.publish(),
                 // The caller goes on to ask the arbiter: its answer is the next input.
                 Effect::AskArbiter => {}

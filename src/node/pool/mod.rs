@@ -334,7 +334,10 @@ impl State {
     }
 
     fn retire(&mut self, now: BootInstant, max_age: Duration) {
-        let stale = self.shelf.stale(now, &self.image, max_age);
-        self.leaving.extend(stale);
+        // Before Docker has said what the image is, none can be another one.
+        if !self.image.is_empty() {
+            let stale = self.shelf.stale(now, &self.image, max_age);
+            self.leaving.extend(stale);
+        }
     }
 }

@@ -1,0 +1,43 @@
+//! What instances are made from: the image, as it was known last, and everything else as one hash.
+
+use sha2::{Digest, Sha256};
+
+use super::{StartError, Tools};
+use crate::{
+    docker::{DockerError, ImageFacts},
+    profile::Profile,
+};
+
+impl Tools {
+    /// The configured image; Docker is asked where it is not known yet.
+    pub(super) async fn image(&self) -> Result<ImageFacts, StartError> {
+        if let Some(known) = self.image.lock().clone() {
+            return Ok(known);
+        }
+        let name = &self.config.image;
+        let seen = self.docker.image(name).await?;
+        let seen = seen.ok_or_else(|| DockerError::ImageMissing {
+            image: name.clone(),
+        })?;
+        *self.image.lock() = Some(seen.clone());
+        Ok(seen)
+    }
+
+    /// What is known of the image is not so any more.
+    pub(super) fn forget_image(&self) {
+        *self.image.lock() = None;
+    }
+
+    /// Hash of all that makes an instance of `profile` what it is, beside its image: the profile, the
+    /// limits and this program.
+    #[must_use]
+    pub fn recipe(&self, profile: &Profile) -> String {
+        let mut hash = Sha256::new();
+        // Plain data: writing it as JSON cannot fail, and an empty profile is only another recipe.
+        hash.update(serde_json::to_vec(profile).unwrap_or_default());
+        hash.update(format!("{:?}", self.config));
+        hash.update(env!("CARGO_PKG_VERSION"));
+        let digest = hash.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
