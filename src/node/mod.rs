@@ -8,6 +8,7 @@
 
 mod admission;
 mod closing;
+mod config;
 mod error;
 mod guard;
 mod ledger;
@@ -24,23 +25,17 @@ mod vitals;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use config::Config;
 pub use error::{NodeError, StartError};
 pub use orders::Placement;
 pub use pool::{Config as PoolConfig, PoolProfile, UnknownProfile};
 pub use status::{AddressStatus, NodeState, Status};
 
-use self::{
-    guard::Guard,
-    link::Link,
-    pool::Pool,
-    status::{Conditions, Memory},
-    vitals::Vitals,
-};
+use self::{guard::Guard, link::Link, pool::Pool, status::Conditions, vitals::Vitals};
 use crate::{
     docker::Docker,
     host::monitor,
@@ -56,28 +51,6 @@ use crate::{
     runtime::Tasks,
     session::{self, Host, Hub, Session, Sessions},
 };
-
-/// `[node]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Sessions that may live at once; 0 derives it from the host's memory.
-    pub max_sessions: u32,
-    /// gRPC over TCP beside `R/node.sock`; none by default.
-    pub listen: Option<std::net::SocketAddr>,
-    /// Docker's socket.
-    pub docker: String,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_sessions: 0,
-            listen: None,
-            docker: "/var/run/docker.sock".to_owned(),
-        }
-    }
-}
 
 /// What a node is made of.
 #[derive(Debug, Clone)]
@@ -162,10 +135,11 @@ pub async fn start(parts: Parts, tasks: &Tasks) -> Result<Node, StartError> {
         instances: Arc::clone(&instances),
     };
     let hub = Hub::new(known.epoch);
+    let max_sessions = admission::of_this_host(&parts.node, &instances.tools().config);
     let node = Node {
         inner: Arc::new(Inner {
             id: known.node,
-            max_sessions: admission::capacity(parts.node.max_sessions, Memory::now().total),
+            max_sessions,
             session: parts.session,
             sessions: Sessions::new(host, journal.clone(), hub.clone(), tasks),
             journal,

@@ -18,6 +18,7 @@ mod contract;
 mod egress;
 mod emulation;
 mod endings;
+mod engine;
 mod flow;
 mod host;
 mod load;
