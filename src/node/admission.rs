@@ -1,18 +1,118 @@
-//! How much fits on this host: pure decisions.
+//! How much fits on this host: pure decisions on real resources.
+
+use tracing::info;
+
+use super::{Config, status::Memory};
+use crate::{host::monitor::thread_limit, instance};
 
 /// What an idle session takes, with room for a page.
 const SESSION_MEMORY: u64 = 320 << 20;
 /// The host, Docker and this program.
 const RESERVED_MEMORY: u64 = 1 << 30;
+/// Of the host's threads, tenths.
+const RESERVED_THREAD_TENTHS: u64 = 1;
 
-/// How many sessions fit: the configured number, or as many as the host's memory holds.
+/// What of the host is there to be promised.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Machine {
+    /// Bytes.
+    pub(super) memory: u64,
+    /// Thousandths of a core.
+    pub(super) cpu_millis: u64,
+    /// Threads that may exist.
+    pub(super) threads: u64,
+}
+
+/// What one session is promised: the limits of its container.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Promise {
+    pub(super) memory: u64,
+    pub(super) cpu_millis: u64,
+    pub(super) pids: u64,
+}
+
+/// How many times over memory and cores may be promised; 0 for any number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Overcommit {
+    pub(super) memory: u64,
+    pub(super) cpu: u64,
+}
+
+/// How many sessions fit, and what there is too little of for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Capacity {
+    pub(super) sessions: u32,
+    pub(super) bound_by: &'static str,
+}
+
+/// How many sessions fit: the configured number, or as many as the scarcest resource allows. Memory
+/// is counted as sessions use it and as they are promised it; cores only as promised; threads may
+/// never be promised twice, because a host without any can start nothing at all.
 #[must_use]
-pub(super) fn capacity(configured: u32, memory_total: u64) -> u32 {
+pub(super) fn capacity(
+    configured: u32,
+    machine: Machine,
+    promise: Promise,
+    overcommit: Overcommit,
+) -> Capacity {
     if configured > 0 {
-        return configured;
+        return Capacity {
+            sessions: configured,
+            bound_by: "node.max_sessions",
+        };
     }
-    let fit = memory_total.saturating_sub(RESERVED_MEMORY) / SESSION_MEMORY;
-    u32::try_from(fit).unwrap_or(u32::MAX).max(1)
+    let promised = |there: u64, times: u64, each: u64| match times {
+        0 => u64::MAX,
+        times => there.saturating_mul(times) / each.max(1),
+    };
+    let used = machine.memory.saturating_sub(RESERVED_MEMORY) / SESSION_MEMORY;
+    let threads = machine.threads - machine.threads / 10 * RESERVED_THREAD_TENTHS;
+    let bounds = [
+        ("memory", used),
+        (
+            "memory limits",
+            promised(machine.memory, overcommit.memory, promise.memory),
+        ),
+        (
+            "cpu limits",
+            promised(machine.cpu_millis, overcommit.cpu, promise.cpu_millis),
+        ),
+        ("pids limits", threads / promise.pids.max(1)),
+    ];
+    let (bound_by, fit) = bounds
+        .into_iter()
+        .min_by_key(|(_, fit)| *fit)
+        .unwrap_or(("nothing", u64::MAX));
+    Capacity {
+        sessions: u32::try_from(fit).unwrap_or(u32::MAX).max(1),
+        bound_by,
+    }
+}
+
+/// How many sessions fit on the host that this runs on.
+pub(super) fn of_this_host(config: &Config, instance: &instance::Config) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let machine = Machine {
+        memory: Memory::now().total,
+        cpu_millis: u64::try_from(cores).unwrap_or(1) * 1_000,
+        threads: thread_limit().unwrap_or(u64::MAX),
+    };
+    let promise = Promise {
+        memory: instance.memory_bytes,
+        cpu_millis: instance.cpu_millis.into(),
+        pids: instance.pids.into(),
+    };
+    let overcommit = Overcommit {
+        memory: config.memory_overcommit.into(),
+        cpu: config.cpu_overcommit.into(),
+    };
+    let capacity = capacity(config.max_sessions, machine, promise, overcommit);
+    info!(
+        sessions = capacity.sessions,
+        bound_by = capacity.bound_by,
+        "capacity of this host"
+    );
+    capacity.sessions
 }
 
 /// What takes room, in sessions' worth.
@@ -27,6 +127,18 @@ pub(super) struct Room {
     pub(super) leaving: usize,
     /// Instances that are parked, or started to be.
     pub(super) kept: usize,
+    /// Instances that are being started: the memory that is available now is theirs first.
+    pub(super) starting: usize,
+    /// Memory that is available beyond the host's reserve; `None` where it is not measured.
+    pub(super) spare_memory: Option<u64>,
+}
+
+impl Room {
+    fn has_memory(self) -> bool {
+        let promised = u64::try_from(self.starting).unwrap_or(u64::MAX);
+        self.spare_memory
+            .is_none_or(|spare| spare / SESSION_MEMORY > promised)
+    }
 }
 
 /// Whether one more session may live.
@@ -36,22 +148,27 @@ pub(super) enum Verdict {
     /// Once something that is parked is given up for it.
     IfOneGivesWay,
     No,
+    /// There is a place for it, but no memory.
+    NoMemory,
 }
 
 /// Decides. A session that `claims` a parked instance takes no room that is not taken already.
-pub(super) const fn admit(room: Room, claims: bool) -> Verdict {
+pub(super) fn admit(room: Room, claims: bool) -> Verdict {
     let Room {
         max,
         live,
         leaving,
         kept,
+        ..
     } = room;
     if live >= max {
         Verdict::No
-    } else if claims || live + leaving + kept < max {
+    } else if claims || (live + leaving + kept < max && room.has_memory()) {
         Verdict::Yes
     } else if live + leaving < max && kept > 0 {
         Verdict::IfOneGivesWay
+    } else if live + leaving + kept < max {
+        Verdict::NoMemory
     } else {
         Verdict::No
     }
@@ -61,11 +178,68 @@ pub(super) const fn admit(room: Room, claims: bool) -> Verdict {
 mod tests {
     use super::*;
 
+    const GIB: u64 = 1 << 30;
+
+    fn fit(machine: Machine, overcommit: (u64, u64)) -> (u32, &'static str) {
+        let promise = Promise {
+            memory: 2 * GIB,
+            cpu_millis: 2_000,
+            pids: 512,
+        };
+        let (memory, cpu) = overcommit;
+        let capacity = capacity(0, machine, promise, Overcommit { memory, cpu });
+        (capacity.sessions, capacity.bound_by)
+    }
+
     #[test]
-    fn capacity_follows_memory_unless_it_is_given() {
-        assert_eq!(capacity(7, 1 << 30), 7);
-        assert_eq!(capacity(0, 512 << 20), 1, "a small host still tries");
-        assert_eq!(capacity(0, (1 << 30) + 10 * (320 << 20)), 10);
+    fn capacity_is_what_the_scarcest_resource_allows_unless_it_is_given() {
+        let machine = Machine {
+            memory: 33 * GIB,
+            cpu_millis: 8_000,
+            threads: 1_000_000,
+        };
+        assert_eq!(fit(machine, (0, 0)), (102, "memory"));
+        assert_eq!(fit(machine, (4, 0)), (66, "memory limits"));
+        assert_eq!(fit(machine, (4, 5)), (20, "cpu limits"));
+        let few = Machine {
+            threads: 10_240,
+            ..machine
+        };
+        assert_eq!(fit(few, (0, 0)), (18, "pids limits"));
+        let small = Machine {
+            memory: GIB / 2,
+            ..machine
+        };
+        assert_eq!(fit(small, (0, 0)).0, 1, "a small host still tries");
+        let promise = Promise {
+            memory: GIB,
+            cpu_millis: 1,
+            pids: 1,
+        };
+        let overcommit = Overcommit { memory: 1, cpu: 1 };
+        assert_eq!(capacity(7, small, promise, overcommit).sessions, 7);
+    }
+
+    #[test]
+    fn what_is_available_belongs_first_to_those_who_are_being_started() {
+        let room = |spare_sessions: u64, starting, kept| Room {
+            max: 10,
+            live: 3,
+            leaving: 0,
+            kept,
+            starting,
+            spare_memory: Some(spare_sessions * SESSION_MEMORY),
+        };
+        assert_eq!(admit(room(1, 0, 0), false), Verdict::Yes);
+        assert_eq!(admit(room(1, 1, 0), false), Verdict::NoMemory);
+        assert_eq!(admit(room(2, 1, 0), false), Verdict::Yes);
+        assert_eq!(admit(room(0, 0, 0), false), Verdict::NoMemory);
+        assert_eq!(admit(room(0, 0, 2), false), Verdict::IfOneGivesWay);
+        assert_eq!(
+            admit(room(0, 0, 2), true),
+            Verdict::Yes,
+            "it has its memory"
+        );
     }
 
     #[test]
@@ -75,6 +249,8 @@ mod tests {
             live,
             leaving,
             kept,
+            starting: 0,
+            spare_memory: None,
         };
         for (live, leaving, kept, claims, verdict) in [
             (0, 0, 0, false, Verdict::Yes),

@@ -34,6 +34,12 @@ pub enum NodeError {
         /// The limit.
         max: u32,
     },
+    /// A place, but no memory.
+    #[error("no session is admitted: the memory that is left is needed by {starting} that start")]
+    Short {
+        /// How many are being started.
+        starting: usize,
+    },
     /// The host is in trouble.
     #[error("no session is admitted while the host's {condition} is {level}")]
     Strained {
@@ -81,6 +87,7 @@ impl NodeError {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Strained { retry_after, .. } => Some(*retry_after),
+            Self::Short { .. } => Some(Duration::from_secs(2)),
             Self::Route(RouteError::Exhausted(exhausted)) => exhausted.retry_after,
             Self::Full { .. }
             | Self::Unknown { .. }
@@ -102,7 +109,7 @@ impl Classify for NodeError {
             Self::Unknown { .. } => Class::NotFound,
             Self::OtherSpec { .. } | Self::OldLease { .. } => Class::Conflict,
             Self::Relay(error) => error.class(),
-            Self::Full { .. } | Self::Strained { .. } => Class::Exhausted,
+            Self::Full { .. } | Self::Short { .. } | Self::Strained { .. } => Class::Exhausted,
             Self::Route(error) => error.class(),
             Self::NotReady { .. } | Self::Stopping => Class::Unavailable,
             Self::Journal(error) => error.class(),

@@ -51,6 +51,7 @@ impl From<Refusal> for NodeError {
 #[derive(Debug)]
 pub(super) struct Guard {
     standings: watch::Sender<Vec<Standing>>,
+    spare_memory: watch::Sender<Option<u64>>,
     recovery: Duration,
 }
 
@@ -59,12 +60,19 @@ impl Guard {
     pub(super) fn new(recovery: Duration) -> Self {
         Self {
             standings: watch::Sender::new(Vec::new()),
+            spare_memory: watch::Sender::new(None),
             recovery,
         }
     }
 
-    pub(super) fn tell(&self, standings: Vec<Standing>) {
+    pub(super) fn tell(&self, standings: Vec<Standing>, spare_memory: Option<u64>) {
         self.standings.send_replace(standings);
+        self.spare_memory.send_replace(spare_memory);
+    }
+
+    /// Memory that is available beyond what keeps the host well, bytes; `None` where it is not known.
+    pub(super) fn spare_memory(&self) -> Option<u64> {
+        *self.spare_memory.borrow()
     }
 
     pub(super) fn standings(&self) -> Vec<Standing> {
@@ -160,17 +168,23 @@ mod tests {
     fn the_worst_condition_that_stops_admission_is_the_reason() {
         let guard = Guard::new(Duration::from_millis(10));
         assert_eq!(guard.refusal(), None);
-        guard.tell(vec![
-            standing(Condition::DockerEvents, Level::Degraded),
-            standing(Condition::Clock, Level::Degraded),
-            standing(Condition::Route, Level::Critical),
-            standing(Condition::Teardown, Level::Degraded),
-        ]);
+        guard.tell(
+            vec![
+                standing(Condition::DockerEvents, Level::Degraded),
+                standing(Condition::Clock, Level::Degraded),
+                standing(Condition::Route, Level::Critical),
+                standing(Condition::Teardown, Level::Degraded),
+            ],
+            None,
+        );
         assert_eq!(guard.refusal(), None, "these stop nobody");
-        guard.tell(vec![
-            standing(Condition::Memory, Level::Degraded),
-            standing(Condition::Disk, Level::Critical),
-        ]);
+        guard.tell(
+            vec![
+                standing(Condition::Memory, Level::Degraded),
+                standing(Condition::Disk, Level::Critical),
+            ],
+            None,
+        );
         let refusal = guard.refusal().unwrap();
         assert_eq!(refusal.why, "disk is critical: measured");
         assert_eq!(refusal.retry_after, SHORTEST_WAIT);

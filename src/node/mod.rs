@@ -43,12 +43,7 @@ pub use pool::{Config as PoolConfig, PoolProfile, UnknownProfile};
 pub use status::{AddressStatus, NodeState, Status};
 
 use self::{
-    guard::Guard,
-    link::Link,
-    ownership::Disowned,
-    pool::Pool,
-    status::{Conditions, Memory},
-    vitals::Vitals,
+    guard::Guard, link::Link, ownership::Disowned, pool::Pool, status::Conditions, vitals::Vitals,
 };
 use crate::{
     docker::Docker,
@@ -157,10 +152,11 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
         instances: Arc::clone(&instances),
     };
     let hub = Hub::new(known.epoch);
+    let max_sessions = admission::of_this_host(&parts.node, &instances.tools().config);
     let node = Node {
         inner: Arc::new(Inner {
             id: known.node,
-            max_sessions: admission::capacity(parts.node.max_sessions, Memory::now().total),
+            max_sessions,
             config: parts.node,
             session: parts.session,
             sessions: Sessions::new(host, journal.clone(), hub.clone(), tasks),

@@ -110,11 +110,18 @@ impl Node {
             live,
             leaving: self.leaving(),
             kept: pool.kept(),
+            starting: self.starting(),
+            spare_memory: self.guard().spare_memory(),
         };
         let admitted = match admission::admit(room, slot.is_some()) {
             Verdict::Yes => true,
             Verdict::IfOneGivesWay => pool.give_way(),
             Verdict::No => false,
+            Verdict::NoMemory => {
+                // Nothing was taken from the shelf: a claim needs no memory.
+                let starting = room.starting;
+                return Err(NodeError::Short { starting });
+            }
         };
         let lease = if admitted {
             let instance = slot.as_ref().map_or(fresh, |slot| slot.id);
@@ -145,6 +152,12 @@ impl Node {
     pub(super) fn destroying(&self) -> usize {
         let leaving = |instance: &&Instance| matches!(instance.view(), View::Destroying(_));
         self.instances().all().iter().filter(leaving).count()
+    }
+
+    /// What is being started: the memory that is available now is theirs.
+    fn starting(&self) -> usize {
+        let starting = |instance: &&Instance| matches!(instance.view(), View::Starting);
+        self.instances().all().iter().filter(starting).count()
     }
 
     /// What is being removed and has no session yet that was admitted in its place.

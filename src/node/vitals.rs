@@ -113,9 +113,16 @@ impl Vitals {
                     |_stop| async move { link::end_hung(&node).await },
                 );
             }
-            node.guard().tell(standings.clone());
+            node.guard().tell(standings.clone(), self.spare(&facts));
             shedder.act(&node, &standings, &facts.lost_routes).await;
         }
+    }
+
+    /// What is available beyond the reserve, below which the host is degraded.
+    fn spare(&self, facts: &Facts) -> Option<u64> {
+        let memory = facts.kernel.memory?;
+        let reserve = memory.total / 100 * u64::from(self.config.memory_degraded_percent);
+        Some(memory.available.saturating_sub(reserve))
     }
 
     fn facts(&mut self, node: &Node, kernel: Kernel) -> Facts {

@@ -19,6 +19,7 @@ mod contract;
 mod egress;
 mod emulation;
 mod endings;
+mod engine;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod flow;

@@ -40,7 +40,7 @@ pub use config::Config;
 pub use facts::{Beat, Facts, Filesystem, Jump, Kernel, LostRoute, Memory, Stuck, Usage};
 pub use judge::{Finding, judge};
 pub use pulse::Pulse;
-pub use sample::Sampler;
+pub use sample::{Sampler, thread_limit};
 
 use self::steady::Steady;
 

@@ -7,6 +7,10 @@ use tokio::time::Instant;
 
 use super::Beat;
 
+/// Of the time before the first failed attempt, so much at most counts as silence: a process that was
+/// stopped for an hour must not take its own sleep for the other's.
+const CREDIT: Duration = Duration::from_secs(3);
+
 /// The pulse of one peer. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Pulse {
@@ -18,8 +22,18 @@ pub struct Pulse {
 struct Last {
     /// When it answered last, or when asking began.
     well: Instant,
-    /// What the last attempt said, unless it was answered.
-    why: Option<String>,
+    /// Since the first attempt that failed.
+    failing: Option<Failing>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    /// When that attempt failed.
+    since: Instant,
+    /// How long the silence had lasted by then, as far as it was heard.
+    before: Duration,
+    /// What the last attempt said.
+    why: String,
 }
 
 impl Pulse {
@@ -28,7 +42,7 @@ impl Pulse {
     pub fn new() -> Self {
         let last = Last {
             well: Instant::now(),
-            why: None,
+            failing: None,
         };
         Self {
             last: Arc::new(Mutex::new(last)),
@@ -38,23 +52,30 @@ impl Pulse {
     /// It answered, or it did not and why.
     pub fn record(&self, answer: Result<(), String>) {
         let mut last = self.last.lock();
-        match answer {
-            Ok(()) => {
+        match (answer, &mut last.failing) {
+            (Ok(()), _) => {
                 last.well = Instant::now();
-                last.why = None;
+                last.failing = None;
             }
-            Err(why) => last.why = Some(why),
+            (Err(why), Some(failing)) => failing.why = why,
+            (Err(why), None) => {
+                let before = last.well.elapsed().min(CREDIT);
+                last.failing = Some(Failing {
+                    since: Instant::now(),
+                    before,
+                    why,
+                });
+            }
         }
     }
 
     /// As it is now.
     #[must_use]
     pub fn beat(&self) -> Beat {
-        let last = self.last.lock();
-        match &last.why {
-            Some(why) => Beat {
-                silent_for: last.well.elapsed(),
-                why: why.clone(),
+        match &self.last.lock().failing {
+            Some(failing) => Beat {
+                silent_for: failing.before + failing.since.elapsed(),
+                why: failing.why.clone(),
             },
             None => Beat {
                 silent_for: Duration::ZERO,
@@ -88,5 +109,14 @@ mod tests {
         assert_eq!((beat.silent_for.as_secs(), &*beat.why), (4, "refused"));
         pulse.record(Ok(()));
         assert_eq!(pulse.beat(), Beat::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_slept_does_not_take_it_for_the_others_silence() {
+        let pulse = Pulse::new();
+        pulse.record(Ok(()));
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        pulse.record(Err("no answer within 2s".to_owned()));
+        assert_eq!(pulse.beat().silent_for, CREDIT);
     }
 }

@@ -116,16 +116,22 @@ fn all_descriptors() -> Option<Usage> {
     })
 }
 
+/// How many threads may exist on this host; `None` where the kernel does not say.
+#[must_use]
+pub fn thread_limit() -> Option<u64> {
+    let limit = |path| numbers(&fs::read_to_string(path).ok()?).next();
+    let all = limit("/proc/sys/kernel/threads-max")?;
+    Some(all.min(limit("/proc/sys/kernel/pid_max")?))
+}
+
 fn threads() -> Option<Usage> {
     // `0.20 0.18 0.12 1/80 11206`: the fourth is running/all.
     let load = fs::read_to_string("/proc/loadavg").ok()?;
     let (_, all) = load.split_whitespace().nth(3)?.split_once('/')?;
-    let limit = |path| numbers(&fs::read_to_string(path).ok()?).next();
-    let most = limit("/proc/sys/kernel/threads-max")?.min(limit("/proc/sys/kernel/pid_max")?);
     Some(Usage {
         of: "the host",
         used: all.parse().ok()?,
-        limit: most,
+        limit: thread_limit()?,
     })
 }
 
