@@ -245,8 +245,9 @@ async fn what_sessions_take_is_measured_until_something_says_no() {
     }
     assert_eq!(row(&report, "sessions", "at once")["p50"], 2.0);
     for daemon in ["agent", "relay"] {
-        measured(&report, daemon, "resident", 1);
+        measured(&report, daemon, "memory, own", 1);
         assert_eq!(row(&report, daemon, "per session")["count"], 1);
     }
+    measured(&report, "agent + relay", "program", 1);
     assert_eq!(report["notes"], serde_json::json!(["stopped by: --max"]));
 }
