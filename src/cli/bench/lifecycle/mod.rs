@@ -80,10 +80,10 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     }
     let warm = usize::from(args.warm.unwrap_or(largest));
     if warm > 0 {
-        match ground.daemon(usize::from(largest) + warm, warm).await {
-            Ok(daemon) => subjects.push(Subject::Warm(daemon, warm)),
-            Err(error) => report.notes.push(format!("warm: not measured: {error:#}")),
-        }
+        let daemon = ground.daemon(usize::from(largest) + warm, warm).await?;
+        progress(format_args!("until {warm} browsers are parked"));
+        daemon.settle(warm).await?;
+        subjects.push(Subject::Warm(daemon, warm));
     }
     for at_a_time in &args.concurrency {
         let at_a_time = usize::from(*at_a_time);
