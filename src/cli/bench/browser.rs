@@ -199,12 +199,20 @@ impl Namespace {
         Ok(Self(netns::pidfd(pid)?))
     }
 
+    /// Sockets made inside, to be connected from outside.
+    ///
+    /// # Errors
+    /// When the container is gone.
+    pub(super) async fn sockets(&self, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
+        Ok(netns::sockets(self.0.as_fd(), count).await?)
+    }
+
     /// Connects to an address inside, from outside.
     ///
     /// # Errors
     /// When nothing listens there, or the container is gone.
     pub(super) async fn dial(&self, to: SocketAddr) -> anyhow::Result<TcpStream> {
-        let socket = netns::sockets(self.0.as_fd(), 1).await?.pop();
+        let socket = self.sockets(1).await?.pop();
         connect(socket.context("no socket was made")?, to).await
     }
 
@@ -219,7 +227,7 @@ impl Namespace {
             let socket = match sockets.pop() {
                 Some(socket) => socket,
                 None => {
-                    sockets = netns::sockets(self.0.as_fd(), BATCH).await?;
+                    sockets = self.sockets(BATCH).await?;
                     continue;
                 }
             };
@@ -234,7 +242,11 @@ impl Namespace {
     }
 }
 
-async fn connect(socket: OwnedFd, to: SocketAddr) -> anyhow::Result<TcpStream> {
+/// Connects a socket that was made elsewhere.
+///
+/// # Errors
+/// When nothing listens there.
+pub(super) async fn connect(socket: OwnedFd, to: SocketAddr) -> anyhow::Result<TcpStream> {
     let stream = TcpSocket::from_std_stream(StdStream::from(socket))
         .connect(to)
         .await?;
