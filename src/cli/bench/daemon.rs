@@ -185,11 +185,12 @@ impl Daemon {
         let order = json!({ "ttl_seconds": TTL_SECONDS });
         let made = self
             .api
-            .call(Method::POST, "/v1/sessions", Some(&order))
+            .call(Method::POST, "/v1/sessions?wait=ready", Some(&order))
             .await?;
         let mut session = made.unwrap_or_default();
         let id = session["id"].as_str().context("no id")?.to_owned();
         let path = format!("/v1/sessions/{id}");
+        // The answer waits, but not for ever: many cold ones at once may take longer.
         let ready = async {
             while session["status"] == "creating" {
                 sleep(LOOK).await;

@@ -29,6 +29,8 @@ const SPARE_MIB: u64 = 1024;
 /// The goal for both daemons: so much, and so much per session.
 const DAEMONS_MIB: f64 = 40.0;
 const SESSION_KIB: f64 = 150.0;
+/// The goal for what the relay has of its own per session, its client included.
+const RELAY_KIB: f64 = 64.0;
 const MIB: f64 = 1_048_576.0;
 
 #[derive(Debug, clap::Args)]
@@ -162,6 +164,15 @@ fn tell_daemons(report: &mut Report, before: Daemons, after: Daemons, sessions: 
         if sessions > 0.0 {
             let each = (after - before).max(0.0) / 1024.0 / sessions;
             report.row(name, "per session", Unit::Kibibytes, one(each));
+            if name == "relay" {
+                report.goals.push(Goal {
+                    name: "relay, own memory per session".to_owned(),
+                    value: Some(each),
+                    limit: RELAY_KIB,
+                    sense: Sense::AtMost,
+                    unit: "KiB",
+                });
+            }
         }
     }
     let program = one(after.program / MIB);

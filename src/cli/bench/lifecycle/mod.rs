@@ -1,7 +1,7 @@
 //! Create, connect, goto, release: what a customer waits for, as BrowserArena measures it.
 //!
 //! ```text
-//!   create   POST /v1/sessions … "ready"          bare: docker create, start, DevTools answers
+//!   create   POST /v1/sessions?wait=ready         bare: docker create, start, DevTools answers
 //!   connect  WebSocket, page found and attached   the same, dialled directly
 //!   goto     navigate … DOMContentLoaded          the same, fetched without a proxy
 //!   release  DELETE … 204                         bare: the container is removed
