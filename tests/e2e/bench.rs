@@ -106,10 +106,10 @@ fn measured(report: &Value, subject: &str, stage: &str, count: u64) {
 async fn lifecycles_are_measured_next_to_browsers_without_us() {
     let plot = std::env::temp_dir().join(format!("bench-{}.svg", std::process::id()));
     let words = ["lifecycle", "--concurrency", "1,2", "--count", "2"];
-    let more = ["--warm", "0", "--json", "--plot", plot.to_str().unwrap()];
+    let more = ["--warm", "2", "--json", "--plot", plot.to_str().unwrap()];
     let report = report(&[&words[..], &more].concat()).await;
     for at_a_time in [1, 2] {
-        for kind in ["cold", "bare docker run"] {
+        for kind in ["cold", "warm", "bare docker run"] {
             let subject = format!("{kind}, {at_a_time} at a time");
             for stage in [
                 "create",
@@ -145,6 +145,8 @@ async fn lifecycles_are_measured_next_to_browsers_without_us() {
             .iter()
             .any(|goal| goal["name"] == "cold, 1 at a time: create")
     );
+    let warm = row(&report, "warm, 2 at a time", "total");
+    assert!(warm["ratio_to_baseline"].as_f64().unwrap() > 0.0, "{warm}");
     assert_eq!(report["notes"], serde_json::json!([]));
     assert_eq!(report["machine"]["version"], env!("CARGO_PKG_VERSION"));
     let picture = std::fs::read_to_string(&plot).unwrap();
@@ -245,8 +247,9 @@ async fn what_sessions_take_is_measured_until_something_says_no() {
     }
     assert_eq!(row(&report, "sessions", "at once")["p50"], 2.0);
     for daemon in ["agent", "relay"] {
-        measured(&report, daemon, "resident", 1);
+        measured(&report, daemon, "memory, own", 1);
         assert_eq!(row(&report, daemon, "per session")["count"], 1);
     }
+    measured(&report, "agent + relay", "program", 1);
     assert_eq!(report["notes"], serde_json::json!(["stopped by: --max"]));
 }

@@ -17,13 +17,14 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::oneshot,
     time::{sleep, timeout},
 };
 
-use super::origin;
+use super::{origin, progress};
 use crate::{
     cdp,
-    docker::{ContainerSpec, Docker, DockerError},
+    docker::{Container, ContainerSpec, Docker, DockerError},
     instance::{self, substrate::chromium},
     netns,
     profile::Catalogue,
@@ -44,6 +45,9 @@ pub(super) struct Stable {
     docker: Docker,
     spec: ContainerSpec,
     made: AtomicUsize,
+    /// What Docker is doing for us. It goes on when nobody waits any more, so it is waited for before
+    /// what is left is looked for.
+    making: Tasks,
     tasks: Tasks,
 }
 
@@ -89,6 +93,7 @@ impl Stable {
             docker: docker.clone(),
             spec,
             made: AtomicUsize::new(0),
+            making: tasks.child(),
             tasks: tasks.clone(),
         })
     }
@@ -114,9 +119,7 @@ impl Stable {
     }
 
     async fn run(&self, name: &str) -> anyhow::Result<Browser> {
-        self.docker.create(name, &self.spec).await?;
-        self.docker.start(name).await?;
-        let container = self.docker.inspect(name).await?;
+        let container = self.container(name).await?;
         let container = container.filter(|container| container.running);
         let container = container.context("the baseline's container ended at once")?;
         let namespace = Namespace(netns::pidfd(container.pid)?);
@@ -134,6 +137,21 @@ impl Stable {
         })
     }
 
+    async fn container(&self, name: &str) -> anyhow::Result<Option<Container>> {
+        let (docker, spec, name) = (self.docker.clone(), self.spec.clone(), name.to_owned());
+        let (done, made) = oneshot::channel();
+        self.making.spawn("baseline container", |_stop| async move {
+            let work = async {
+                docker.create(&name, &spec).await?;
+                docker.start(&name).await?;
+                docker.inspect(&name).await
+            };
+            // Nobody may be waiting any more: then `clear` finds it.
+            drop(done.send(work.await));
+        });
+        Ok(made.await??)
+    }
+
     /// Removes a browser's container.
     ///
     /// # Errors
@@ -147,6 +165,11 @@ impl Stable {
     /// # Errors
     /// What Docker says.
     pub(super) async fn clear(&self) -> Result<(), DockerError> {
+        if let Err(stuck) = self.making.drain(READY).await {
+            progress(format_args!(
+                "Docker is still at work on the baseline: {stuck}"
+            ));
+        }
         let own = format!("{LABEL}={}", process::id());
         for left in self.docker.list(&own).await? {
             self.docker.remove(&left.id).await?;
@@ -199,12 +222,20 @@ impl Namespace {
         Ok(Self(netns::pidfd(pid)?))
     }
 
+    /// Sockets made inside, to be connected from outside.
+    ///
+    /// # Errors
+    /// When the container is gone.
+    pub(super) async fn sockets(&self, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
+        Ok(netns::sockets(self.0.as_fd(), count).await?)
+    }
+
     /// Connects to an address inside, from outside.
     ///
     /// # Errors
     /// When nothing listens there, or the container is gone.
     pub(super) async fn dial(&self, to: SocketAddr) -> anyhow::Result<TcpStream> {
-        let socket = netns::sockets(self.0.as_fd(), 1).await?.pop();
+        let socket = self.sockets(1).await?.pop();
         connect(socket.context("no socket was made")?, to).await
     }
 
@@ -219,7 +250,7 @@ impl Namespace {
             let socket = match sockets.pop() {
                 Some(socket) => socket,
                 None => {
-                    sockets = netns::sockets(self.0.as_fd(), BATCH).await?;
+                    sockets = self.sockets(BATCH).await?;
                     continue;
                 }
             };
@@ -234,7 +265,11 @@ impl Namespace {
     }
 }
 
-async fn connect(socket: OwnedFd, to: SocketAddr) -> anyhow::Result<TcpStream> {
+/// Connects a socket that was made elsewhere.
+///
+/// # Errors
+/// When nothing listens there.
+pub(super) async fn connect(socket: OwnedFd, to: SocketAddr) -> anyhow::Result<TcpStream> {
     let stream = TcpSocket::from_std_stream(StdStream::from(socket))
         .connect(to)
         .await?;

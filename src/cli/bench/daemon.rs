@@ -36,7 +36,7 @@ use crate::{
 
 const READY: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(40);
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(5);
 /// What is asked for beside: longer than any bench.
 const TTL_SECONDS: u64 = 3600;
@@ -185,11 +185,12 @@ impl Daemon {
         let order = json!({ "ttl_seconds": TTL_SECONDS });
         let made = self
             .api
-            .call(Method::POST, "/v1/sessions", Some(&order))
+            .call(Method::POST, "/v1/sessions?wait=ready", Some(&order))
             .await?;
         let mut session = made.unwrap_or_default();
         let id = session["id"].as_str().context("no id")?.to_owned();
         let path = format!("/v1/sessions/{id}");
+        // The answer waits, but not for ever: many cold ones at once may take longer.
         let ready = async {
             while session["status"] == "creating" {
                 sleep(LOOK).await;
@@ -232,21 +233,21 @@ impl Daemon {
         Ok(stream)
     }
 
-    /// Waits until no more than `keep` of its containers are there: what one round leaves behind
-    /// shall not be measured in the next.
+    /// Waits until nothing is under way any more: no session, no removal, and the pool at its depth.
+    /// What one round leaves behind shall not be measured in the next.
     ///
     /// # Errors
-    /// When they do not go within a minute.
-    pub(super) async fn settle(&self, keep: usize) -> anyhow::Result<()> {
+    /// When it does not come to rest within two minutes.
+    pub(super) async fn settle(&self, warm: usize) -> anyhow::Result<()> {
         let settled = async {
-            while self.containers().await? > keep {
+            while !at_rest(&self.status().await?, warm) || self.containers().await? > warm {
                 sleep(LOOK * 10).await;
             }
             anyhow::Ok(())
         };
-        timeout(SETTLE, settled)
-            .await
-            .context("containers of ended sessions are still there after a minute")?
+        timeout(SETTLE, settled).await.context(
+            "the node does not come to rest: ended sessions, or a pool that does not fill",
+        )?
     }
 
     async fn containers(&self) -> Result<usize, DockerError> {
@@ -292,6 +293,14 @@ impl Session {
     }
 }
 
+/// Whether a node does nothing, with so many browsers parked.
+fn at_rest(node: &GetNodeResponse, warm: usize) -> bool {
+    let under_way = node.creating + node.ready + node.closing + node.destroying;
+    let starting: u32 = node.pool.iter().map(|profile| profile.starting).sum();
+    let parked: u32 = node.pool.iter().map(|profile| profile.parked).sum();
+    under_way + starting == 0 && usize::try_from(parked).is_ok_and(|parked| parked >= warm)
+}
+
 /// The path of `cdp_url`; its host may be a public name that leads elsewhere.
 fn cdp_path(session: &Value) -> Option<String> {
     let url = session["cdp_url"].as_str()?;
@@ -302,6 +311,28 @@ fn cdp_path(session: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::node::PoolProfile;
+
+    #[test]
+    fn a_node_rests_when_its_pool_is_full_and_nothing_is_under_way() {
+        let of = |parked, starting, destroying| GetNodeResponse {
+            destroying,
+            pool: vec![PoolProfile {
+                parked,
+                starting,
+                ..PoolProfile::default()
+            }],
+            ..GetNodeResponse::default()
+        };
+        assert!(at_rest(&of(2, 0, 0), 2));
+        assert!(!at_rest(&of(1, 0, 0), 2), "one is missing");
+        assert!(!at_rest(&of(2, 1, 0), 2), "one is on its way");
+        assert!(!at_rest(&of(2, 0, 1), 2), "one is being removed");
+        assert!(
+            at_rest(&GetNodeResponse::default(), 0),
+            "no pool, no session"
+        );
+    }
 
     #[test]
     fn the_path_of_a_cdp_address_is_what_counts() {

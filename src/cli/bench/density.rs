@@ -2,8 +2,9 @@
 //! until something says no; then all of them idle for a while and are looked at.
 //!
 //! A session's memory is what its control group is charged with, its processes' own share beside
-//! it; its CPU is that of the idle while. The daemons' memory is what `/proc` calls resident, before
-//! the first session and with all of them. The baseline is the same page in browsers without us.
+//! it; its CPU is that of the idle while. The daemons' memory is what `/proc` calls resident: what
+//! each has of its own, before the first session and with all of them, and the pages of the program
+//! itself, which agent and relay share. The baseline is the same page in browsers without us.
 
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ const SPARE_MIB: u64 = 1024;
 /// The goal for both daemons: so much, and so much per session.
 const DAEMONS_MIB: f64 = 40.0;
 const SESSION_KIB: f64 = 150.0;
+/// The goal for what the relay has of its own per session, its client included.
+const RELAY_KIB: f64 = 64.0;
 const MIB: f64 = 1_048_576.0;
 
 #[derive(Debug, clap::Args)]
@@ -63,11 +66,12 @@ struct Found {
     millicores: Samples,
 }
 
-/// Resident bytes.
+/// Resident bytes: of their own, and of the program that both run.
 #[derive(Clone, Copy)]
 struct Daemons {
     agent: f64,
     relay: f64,
+    program: f64,
 }
 
 pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Report> {
@@ -156,15 +160,26 @@ fn tell_daemons(report: &mut Report, before: Daemons, after: Daemons, sessions: 
         ("agent", before.agent, after.agent),
         ("relay", before.relay, after.relay),
     ] {
-        report.row(name, "resident", Unit::Mebibytes, one(after / MIB));
+        report.row(name, "memory, own", Unit::Mebibytes, one(after / MIB));
         if sessions > 0.0 {
             let each = (after - before).max(0.0) / 1024.0 / sessions;
             report.row(name, "per session", Unit::Kibibytes, one(each));
+            if name == "relay" {
+                report.goals.push(Goal {
+                    name: "relay, own memory per session".to_owned(),
+                    value: Some(each),
+                    limit: RELAY_KIB,
+                    sense: Sense::AtMost,
+                    unit: "KiB",
+                });
+            }
         }
     }
+    let program = one(after.program / MIB);
+    report.row("agent + relay", "program", Unit::Mebibytes, program);
     report.goals.push(Goal {
-        name: format!("agent + relay, resident, with {sessions} sessions"),
-        value: Some((after.agent + after.relay) / MIB),
+        name: format!("agent + relay with {sessions} sessions"),
+        value: Some((after.agent + after.relay + after.program) / MIB),
         limit: DAEMONS_MIB + SESSION_KIB / 1024.0 * sessions,
         sense: Sense::AtMost,
         unit: "MiB",
@@ -228,15 +243,21 @@ async fn look_at(opened: &[Open], idle: Duration) -> anyhow::Result<Found> {
 impl Daemons {
     async fn look(daemon: &Daemon) -> anyhow::Result<Self> {
         let [agent, relay] = daemon.pids().await?.map(resident);
+        let ((agent, agents), (relay, relays)) = (agent?, relay?);
         Ok(Self {
-            agent: agent?,
-            relay: relay?,
+            agent,
+            relay,
+            program: agents.max(relays),
         })
     }
 }
 
-fn resident(pid: u32) -> anyhow::Result<f64> {
+/// Bytes of a process's own, and those that it shares with whoever runs the same program.
+fn resident(pid: u32) -> anyhow::Result<(f64, f64)> {
     let status = Process::new(i32::try_from(pid)?)?.status()?;
-    let kibibytes = status.vmrss.context("a daemon has ended")?;
-    Ok(real(kibibytes) * 1024.0)
+    let kibibytes = |count: Option<u64>| {
+        let count = count.context("a daemon has ended, or /proc does not say what it uses")?;
+        anyhow::Ok(real(count) * 1024.0)
+    };
+    Ok((kibibytes(status.rssanon)?, kibibytes(status.rssfile)?))
 }

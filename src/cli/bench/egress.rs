@@ -11,8 +11,11 @@
 //! | bulk, 64 connections | the same amount in 64 answers at once |
 //! | new connection | dialled, one byte answered, closed; one after the other |
 
+use std::{io, os::fd::OwnedFd};
+
 use anyhow::{Context, bail};
 use futures::future::join_all;
+use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -21,7 +24,7 @@ use tokio::{
 
 use super::{
     Common, Ground,
-    browser::Namespace,
+    browser::{Namespace, connect},
     progress,
     report::{Report, Row, Unit},
     stats::{Samples, whole},
@@ -119,7 +122,8 @@ impl Road<'_> {
         let [one, many, new] = found;
         let total = usize::try_from(mib)? << 20;
         for (connections, samples) in [(1, one), (MANY, many)] {
-            let opened = join_all((0..connections).map(|_| self.open(way))).await;
+            let sockets = self.sockets(way, connections).await?;
+            let opened = join_all(sockets.into_iter().map(|socket| self.open(way, socket))).await;
             let opened: Vec<TcpStream> = opened.into_iter().collect::<anyhow::Result<_>>()?;
             let began = Instant::now();
             let each = total / connections;
@@ -132,27 +136,35 @@ impl Road<'_> {
             let carried = whole(each * connections) / f64::from(1 << 20);
             samples.push(carried / began.elapsed().as_secs_f64());
         }
-        for _ in 0..NEW {
+        for socket in self.sockets(way, NEW).await? {
             let began = Instant::now();
-            let stream = self.open(way).await?;
+            let stream = self.open(way, socket).await?;
             self.fetch(stream, way, 1).await?;
             new.push(began.elapsed().as_secs_f64() * 1e6);
         }
         Ok(())
     }
 
-    /// A connection on which the server can be asked.
-    async fn open(&self, way: Way) -> anyhow::Result<TcpStream> {
-        let origin = self.ground.origin;
+    /// Where the client stands. Entering a namespace costs a thread, which is not the proxy's.
+    async fn sockets(&self, way: Way, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
         match way {
             Way::Direct => {
-                let stream = TcpStream::connect(origin).await?;
-                stream.set_nodelay(true)?;
-                Ok(stream)
+                let make = || Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None);
+                let made = (0..count).map(|_| make().map(OwnedFd::from));
+                Ok(made.collect::<io::Result<_>>()?)
             }
-            Way::Plain => self.namespace.dial(netns::EGRESS.into()).await,
+            Way::Connect | Way::Plain => self.namespace.sockets(count).await,
+        }
+    }
+
+    /// A connection on which the server can be asked.
+    async fn open(&self, way: Way, socket: OwnedFd) -> anyhow::Result<TcpStream> {
+        let origin = self.ground.origin;
+        match way {
+            Way::Direct => connect(socket, origin).await,
+            Way::Plain => connect(socket, netns::EGRESS.into()).await,
             Way::Connect => {
-                let mut stream = self.namespace.dial(netns::EGRESS.into()).await?;
+                let mut stream = connect(socket, netns::EGRESS.into()).await?;
                 let asked = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n");
                 stream.write_all(asked.as_bytes()).await?;
                 let beyond = head(&mut stream).await?;

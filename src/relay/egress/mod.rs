@@ -17,6 +17,7 @@
 //! Nothing is cached, nothing is added to a message, and no `Via` tells that anybody stood between.
 
 mod authority;
+mod bulk;
 mod chunked;
 mod conn;
 mod fields;

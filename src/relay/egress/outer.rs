@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use super::{
+    bulk::{Pipe, Pull, Push, push_some},
     refusal::{Reason, Refusal},
     source::{Sink, Source},
 };
@@ -154,6 +155,37 @@ impl Sink for Upward {
 
     async fn finish(&mut self) -> io::Result<()> {
         self.io.shutdown().await
+    }
+}
+
+impl Push for Upward {
+    /// As with [`Sink::put`].
+    async fn push(&mut self, pipe: &mut Pipe) -> io::Result<()> {
+        while !pipe.is_empty() {
+            opened(&mut self.gate).await?;
+            let moved = tokio::select! {
+                biased;
+                shut = self.gate.wait_for(|open| !open) => {
+                    shut.map(drop).map_err(|_gone| nobody_minds_the_gate())?;
+                    continue;
+                }
+                moved = push_some(&self.io.io, pipe) => moved?,
+            };
+            self.io.open.0.add_up(moved as u64);
+        }
+        Ok(())
+    }
+}
+
+impl Pull for Metered<OwnedReadHalf> {
+    fn pull(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        let moved = self.io.pull(pipe)?;
+        self.open.0.add_down(moved as u64);
+        Ok(moved)
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        Pull::ready(&mut self.io).await
     }
 }
 

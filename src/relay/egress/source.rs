@@ -17,6 +17,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio_util::io::poll_read_buf;
 
 use super::{
+    bulk::{Pull, Push},
     chunked::Chunked,
     framing::Framing,
     head::{HeadEnd, MAX_HEAD},
@@ -24,7 +25,7 @@ use super::{
 };
 
 /// What one read takes at most.
-const CHUNK: usize = 32 << 10;
+pub(super) const CHUNK: usize = 32 << 10;
 /// A read into less than this is not worth its system call.
 const WORTHWHILE: usize = 4 << 10;
 
@@ -109,8 +110,16 @@ impl<R: AsyncRead + Unpin> Source<R> {
     }
 }
 
+impl<R: Pull> Source<R> {
+    /// For bulk: what was read has been used, and its buffer goes.
+    pub(super) fn emptied(&mut self) -> &mut R {
+        self.buffer = BytesMut::new();
+        &mut self.io
+    }
+}
+
 /// Where bytes go.
-pub(super) trait Sink: Send {
+pub(super) trait Sink: Push + Send {
     /// Writes all of them.
     fn put(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
     /// Says that no more will come.

@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     authority::Authority,
+    bulk::{self, Ebb, Pull},
     conn::{Client, Next, Stop},
     outer::Outer,
     shared::Shared,
-    source::{Sink, Source},
+    source::{CHUNK, Sink, Source},
 };
 
 /// Once one way has ended, the other may be silent for this long. A browser that closed its end
@@ -43,7 +44,7 @@ pub(super) async fn carry(client: &mut Client, mut outer: Outer) -> Result<Next,
     Ok(Next::Close)
 }
 
-async fn one_way<R: AsyncRead + Unpin>(
+async fn one_way<R: AsyncRead + Pull + Unpin>(
     source: &mut Source<R>,
     sink: &mut impl Sink,
     ended: &CancellationToken,
@@ -59,6 +60,13 @@ async fn one_way<R: AsyncRead + Unpin>(
             () = silence_after(other_ended) => return Err(io::ErrorKind::TimedOut.into()),
         };
         if read == 0 {
+            break;
+        }
+        if read < CHUNK {
+            continue;
+        }
+        sink.put(source.buffered()).await?;
+        if bulk::flow(source.emptied(), sink).await? == Ebb::End {
             break;
         }
     }

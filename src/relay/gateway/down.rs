@@ -11,14 +11,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::own::{Own, PEEK, Peeked, peek};
+use super::{
+    own::{Own, PEEK, Peeked, peek},
+    room::Room,
+};
 use crate::{
     cdp::{Header, Opcode, Step, Walker, close_payload, frame},
     relay::meter::Meter,
 };
 
-/// Read and passed on at once, at most.
-const CHUNK: usize = 64 << 10;
 /// A client that takes nothing for so long is cut.
 const STUCK: Duration = Duration::from_secs(60);
 
@@ -78,6 +79,7 @@ pub(super) struct Down<'a> {
     browser: &'a mut OwnedReadHalf,
     client: OwnedWriteHalf,
     read: BytesMut,
+    room: Room,
     walker: Walker,
     queue: mpsc::Receiver<Outgoing>,
     /// Taken from the queue before its turn had come.
@@ -109,6 +111,7 @@ impl<'a> Down<'a> {
             browser,
             client,
             read,
+            room: Room::default(),
             walker: Walker::default(),
             queue,
             waiting: None,
@@ -131,7 +134,7 @@ impl<'a> Down<'a> {
                 Ok(Some(end)) => return end,
                 Err(_client) => return DownEnd::ClientGone,
             }
-            self.read.reserve(CHUNK);
+            self.room.make(&mut self.read);
             tokio::select! {
                 biased;
                 // Looked at above, where frames end.
@@ -141,7 +144,7 @@ impl<'a> Down<'a> {
                 }
                 read = self.browser.read_buf(&mut self.read) => match read {
                     Ok(0) | Err(_) => return DownEnd::BrowserGone,
-                    Ok(_n) => {}
+                    Ok(n) => self.room.learn(n),
                 },
             }
         }

@@ -36,6 +36,37 @@ async fn commands_reach_the_browser_and_answers_the_client() {
 }
 
 #[tokio::test]
+async fn large_commands_go_on_unchanged_between_small_ones() {
+    let stand = Stand::live().await;
+    let mut client = stand.client().await;
+    let sent: Vec<_> = [3, 50_000, 0, 900_000, 32_768, 32_767, 1]
+        .into_iter()
+        .enumerate()
+        .map(|(id, size)| {
+            let text: String = (0_usize..size)
+                .map(|at| char::from(b'a' + at.to_le_bytes()[1] % 26))
+                .collect();
+            json!({ "id": id, "method": "Sized.one", "params": { "x": text } })
+        })
+        .collect();
+    for command in &sent {
+        say(&mut client, command).await;
+    }
+    let seen = stand.browser.commands("Sized.one", sent.len()).await;
+    let seen: Vec<_> = seen
+        .into_iter()
+        .map(|(_connection, command)| command)
+        .collect();
+    assert!(
+        seen == sent,
+        "{:?}",
+        seen.iter()
+            .map(|command| &command["id"])
+            .collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
 async fn a_client_that_sends_an_origin_is_a_client() {
     let stand = Stand::live().await;
     let mut request = stand.url("").into_client_request().unwrap();

@@ -27,7 +27,7 @@
 //! | [`methods`], [`message`] | the table, and the messages that it judges |
 //! | [`own`] | what the gateway itself asks of the browser |
 //! | [`client`] | one attached client from its first byte to its last |
-//! | [`up`], [`down`] | the two directions |
+//! | [`up`], [`down`], [`room`] | the two directions, and how much they read at once |
 
 mod client;
 mod door;
@@ -39,6 +39,7 @@ mod methods;
 mod own;
 mod refusal;
 mod request;
+mod room;
 #[cfg(test)]
 mod stand;
 mod up;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -16,16 +16,18 @@ use super::{
     down::{Close, Outgoing},
     methods::{Phone, Verdict, judge},
     own::Own,
+    room::Room,
 };
 use crate::{
-    cdp::{Joiner, Message, Opcode, Sender, Violation, frame},
+    cdp::{Header, Joiner, Message, Opcode, Sender, Violation, frame},
     relay::meter::Meter,
 };
 
-/// Room for one read.
-const READ: usize = 16 << 10;
 /// Messages for the browser are written together up to about so many bytes.
 const BATCH: usize = 256 << 10;
+/// A message of this size goes out from where it was read, because copying it would cost more than
+/// a write of its own.
+const LARGE: usize = 32 << 10;
 /// A buffer that one large message has left behind is not kept.
 const KEEP: usize = 1 << 20;
 /// A browser that takes nothing for so long is lost.
@@ -81,7 +83,7 @@ impl Up<'_> {
     /// Runs until nothing more comes.
     pub(super) async fn run(mut self) -> UpEnd {
         let mut joiner = Joiner::new(Sender::Client, self.max_message);
-        let mut out = BytesMut::new();
+        let (mut out, mut room) = (BytesMut::new(), Room::default());
         self.meter.add_cdp_up(self.read.len() as u64);
         loop {
             loop {
@@ -103,13 +105,13 @@ impl Up<'_> {
             if let Err(end) = self.send(&mut out).await {
                 return end;
             }
-            if self.read.is_empty() && self.read.capacity() > KEEP {
-                self.read = BytesMut::new();
-            }
-            self.read.reserve(READ);
+            room.make(&mut self.read);
             match self.client.read_buf(&mut self.read).await {
                 Ok(0) | Err(_) => return UpEnd::Gone,
-                Ok(n) => self.meter.add_cdp_up(n as u64),
+                Ok(n) => {
+                    room.learn(n);
+                    self.meter.add_cdp_up(n as u64);
+                }
             }
         }
     }
@@ -124,9 +126,20 @@ impl Up<'_> {
         }
     }
 
-    async fn command(&mut self, text: &[u8], out: &mut BytesMut) -> Result<(), UpEnd> {
+    async fn command(&mut self, text: &Bytes, out: &mut BytesMut) -> Result<(), UpEnd> {
         let verdict = judge(text, self.phone, &mut self.own.emulated.lock());
         match verdict {
+            Verdict::Pass if text.len() >= LARGE => {
+                self.send(out).await?;
+                let header = Header {
+                    fin: true,
+                    opcode: Opcode::Text,
+                    mask: Some(UNMASKED),
+                    len: text.len() as u64,
+                };
+                header.encode(out);
+                self.write(&mut out.split().chain(text.clone())).await?;
+            }
             Verdict::Pass => to_browser(out, text),
             Verdict::Rewrite(text) => to_browser(out, text.as_bytes()),
             Verdict::Emulate {
@@ -180,19 +193,27 @@ impl Up<'_> {
     }
 
     async fn send(&mut self, out: &mut BytesMut) -> Result<(), UpEnd> {
-        while !out.is_empty() {
-            match timeout(STUCK, self.browser.write_buf(out)).await {
-                Ok(Ok(n)) if n > 0 => {}
-                _ => return Err(UpEnd::BrowserGone),
-            }
-        }
+        self.write(out).await?;
         if out.capacity() > KEEP {
             *out = BytesMut::new();
         }
         Ok(())
     }
+
+    async fn write(&mut self, bytes: &mut (impl Buf + Send)) -> Result<(), UpEnd> {
+        while bytes.has_remaining() {
+            match timeout(STUCK, self.browser.write_buf(bytes)).await {
+                Ok(Ok(n)) if n > 0 => {}
+                _ => return Err(UpEnd::BrowserGone),
+            }
+        }
+        Ok(())
+    }
 }
 
+/// Toward the browser nobody is confused by what is not masked.
+const UNMASKED: [u8; 4] = [0; 4];
+
 fn to_browser(out: &mut BytesMut, text: &[u8]) {
-    frame(out, Opcode::Text, Some([0; 4]), text);
+    frame(out, Opcode::Text, Some(UNMASKED), text);
 }

@@ -1,7 +1,7 @@
 //! Create, connect, goto, release: what a customer waits for, as BrowserArena measures it.
 //!
 //! ```text
-//!   create   POST /v1/sessions … "ready"          bare: docker create, start, DevTools answers
+//!   create   POST /v1/sessions?wait=ready         bare: docker create, start, DevTools answers
 //!   connect  WebSocket, page found and attached   the same, dialled directly
 //!   goto     navigate … DOMContentLoaded          the same, fetched without a proxy
 //!   release  DELETE … 204                         bare: the container is removed
@@ -80,10 +80,10 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     }
     let warm = usize::from(args.warm.unwrap_or(largest));
     if warm > 0 {
-        match ground.daemon(usize::from(largest) + warm, warm).await {
-            Ok(daemon) => subjects.push(Subject::Warm(daemon, warm)),
-            Err(error) => report.notes.push(format!("warm: not measured: {error:#}")),
-        }
+        let daemon = ground.daemon(usize::from(largest) + warm, warm).await?;
+        progress(format_args!("until {warm} browsers are parked"));
+        daemon.settle(warm).await?;
+        subjects.push(Subject::Warm(daemon, warm));
     }
     for at_a_time in &args.concurrency {
         let at_a_time = usize::from(*at_a_time);

@@ -117,3 +117,48 @@ async fn a_kept_connection_is_not_used_by_another_route() {
     }
     assert_eq!(origin.connections(), 2);
 }
+
+#[tokio::test]
+async fn bulk_goes_both_ways_at_once_in_order_and_is_counted_to_the_byte() {
+    const SIZE: usize = 9 << 20;
+    fn pattern(salt: usize) -> Vec<u8> {
+        (0..SIZE)
+            .map(|at| (at / 251 + salt).to_le_bytes()[0])
+            .collect()
+    }
+    let bench = Bench::new().await;
+    let origin = bench
+        .origin(|peer| async move {
+            let Peer { stream, counts } = peer;
+            let (mut read, mut write) = stream.into_split();
+            let down = async {
+                write.write_all(&pattern(3)).await.unwrap();
+                write.shutdown().await.unwrap();
+            };
+            let mut seen = Vec::new();
+            let (read, ()) = tokio::join!(read.read_to_end(&mut seen), down);
+            read.unwrap();
+            assert!(seen == pattern(7), "{} bytes", seen.len());
+            counts.sent.fetch_add(SIZE as u64, Ordering::SeqCst);
+            counts.received.fetch_add(SIZE as u64, Ordering::SeqCst);
+        })
+        .await;
+    let client = bench.tunnel(origin.address).await;
+    let (mut read, mut write) = client.stream.into_split();
+    let up = async {
+        // A lull in the middle, then more: from copying to bulk, and back, and again.
+        let sent = pattern(7);
+        let (first, second) = sent.split_at(SIZE / 2);
+        write.write_all(first).await.unwrap();
+        sleep(Duration::from_millis(500)).await;
+        write.write_all(&second[..10]).await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        write.write_all(&second[10..]).await.unwrap();
+        write.shutdown().await.unwrap();
+    };
+    let mut seen = Vec::new();
+    let (read, ()) = bounded(async { tokio::join!(read.read_to_end(&mut seen), up) }).await;
+    read.unwrap();
+    assert!(seen == pattern(3), "{} bytes", seen.len());
+    bench.agrees_with(&origin).await;
+}
