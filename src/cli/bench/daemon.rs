@@ -44,8 +44,10 @@ const TTL_SECONDS: u64 = 3600;
 /// A running `chaser up`.
 #[derive(Debug)]
 pub(super) struct Daemon {
-    child: Mutex<Child>,
-    places: Places,
+    pub(super) child: Mutex<Child>,
+    /// What started it.
+    pub(super) command: Mutex<Command>,
+    pub(super) places: Places,
     api: Client,
     cdp: SocketAddr,
     admin: SocketAddr,
@@ -108,6 +110,7 @@ impl Daemon {
         let child = command.spawn().context("`chaser up` cannot be started")?;
         Ok(Self {
             child: Mutex::new(child),
+            command: Mutex::new(command),
             api: Client::new(&format!("http://{api}"), &key)?,
             places,
             cdp,

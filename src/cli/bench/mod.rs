@@ -8,6 +8,8 @@
 //! | [`profile`] | what does supervision cost a page? | a browser that nobody supervises |
 //! | [`egress`] | what does the egress proxy cost? | the same server, reached directly |
 //! | [`density`] | how many sessions fit, and what does each take? | a browser without us |
+//! | [`chaos`] | what does killing anything at any time leave? | what must always hold |
+//! | [`chaos::soak`] | do many sessions leave anything in the daemons? | the daemons before them |
 //!
 //! A bench starts a `chaser up` of its own ([`daemon`]) with free ports and fresh directories, and
 //! baseline browsers ([`browser`]) in containers of the same kind. It removes all of them whatever
@@ -21,6 +23,7 @@ mod browser;
 mod cdp;
 mod cgroup;
 mod channel;
+mod chaos;
 mod client;
 mod daemon;
 mod density;
@@ -72,6 +75,10 @@ pub(super) enum Command {
     Egress(egress::Args),
     /// Sessions with a page until a limit: memory and CPU of each, and of the daemons
     Density(density::Args),
+    /// A random campaign of orders and deaths against what must always hold; the same for the same seed
+    Chaos(chaos::Args),
+    /// Sessions made and ended, one and twenty at a time: do the daemons stay as they were?
+    Soak(chaos::soak::Args),
 }
 
 /// What every bench has.
@@ -136,6 +143,8 @@ impl Command {
             Self::Profile(args) => &args.common,
             Self::Egress(args) => &args.common,
             Self::Density(args) => &args.common,
+            Self::Chaos(args) => &args.common,
+            Self::Soak(args) => &args.common,
         }
     }
 
@@ -146,6 +155,8 @@ impl Command {
             Self::Profile(args) => profile::measure(args, ground).await,
             Self::Egress(args) => egress::measure(args, ground).await,
             Self::Density(args) => density::measure(args, ground).await,
+            Self::Chaos(args) => chaos::measure(args, ground).await,
+            Self::Soak(args) => chaos::soak::measure(args, ground).await,
         }
     }
 }
