@@ -183,6 +183,8 @@ impl Drop for OwnDocker {
             self.docker(&["rm", "-f", container]);
         }
         self.stop();
+        // Dockerd mounts its root on itself, and leaves that behind where containers may live on.
+        drop(Command::new("umount").arg(&self.data).output());
         assert!(
             left.is_empty(),
             "left behind in the second engine: {left:?}"
