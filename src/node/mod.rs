@@ -123,7 +123,8 @@ struct Inner {
     _lock: StateLock,
 }
 
-/// Starts a node on the state directory that `lock` holds. It answers questions when this returns, and takes orders once it is `Ready`.
+/// Starts a node on the state directory that `lock` holds. It answers questions when this returns,
+/// and takes orders once it is `Ready`.
 ///
 /// # Errors
 /// [`StartError`] with what an operator can do about it; nothing runs then that did not before.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chaser::wire::node::NodeState;
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{
-    Agent, Bytes, Cdp, Chaser, Client, Library, Session, docker, eventually, lab, processes,
-    seconds, session_id, spec,
+    Agent, Bytes, Cdp, Chaser, Library, Session, docker, eventually, lab, processes, seconds,
+    session_id, spec,
 };
 
 const KILLS: usize = 10;
@@ -31,16 +31,6 @@ async fn shown(session: &Session) -> Bytes {
     }
 }
 
-async fn arrivals(client: &mut Client, at_least: u64) -> u64 {
-    eventually("the client navigates on", seconds(30), async || {
-        let told: Value = client.must("loop_count", json!({})).await;
-        assert_eq!(told["failures"], json!([]));
-        let arrived = told["arrived"].as_u64().unwrap();
-        (arrived >= at_least).then_some(arrived)
-    })
-    .await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_kills_of_the_agent_are_felt_by_no_navigation_and_no_download() {
     const SIZE: u64 = 100_000_000;
@@ -58,13 +48,13 @@ async fn ten_kills_of_the_agent_are_felt_by_no_navigation_and_no_download() {
     );
     assert_eq!(loading.evaluate(&start).await, 0);
     let (before, relay) = (inits(&chaser.node_id), chaser.relay_pid());
-    let mut arrived = arrivals(&mut looping, 2).await;
+    let mut arrived = looping.arrivals(2).await;
 
     for _ in 0..KILLS {
         chaser.sigkill();
-        arrived = arrivals(&mut looping, arrived + 1).await;
+        arrived = looping.arrivals(arrived + 1).await;
         chaser.restart().await;
-        arrived = arrivals(&mut looping, arrived + 1).await;
+        arrived = looping.arrivals(arrived + 1).await;
     }
 
     assert_eq!(loading.evaluate("window.transfer").await, SIZE);

@@ -1,6 +1,6 @@
 //! The split is real: agent and relay die alone.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::harness::{Cdp, Chaser, Library, eventually, lab, processes, seconds};
@@ -15,14 +15,14 @@ async fn kill_9_of_the_agent_is_felt_by_no_client_and_a_new_agent_finds_everythi
     let mut client = Library::Patchright.connect(&session.cdp_url).await;
     let urls = ["/a", "/b", "/c"].map(|path| origin.http(path));
     client.must("loop", json!({ "urls": urls })).await;
-    arrivals(&mut client, 3).await;
+    client.arrivals(3).await;
 
     chaser.sigkill();
-    let at_the_kill = arrivals(&mut client, 0).await;
-    arrivals(&mut client, at_the_kill + 5).await;
+    let at_the_kill = client.arrivals(0).await;
+    client.arrivals(at_the_kill + 5).await;
     chaser.restart().await;
-    let at_the_return = arrivals(&mut client, 0).await;
-    arrivals(&mut client, at_the_return + 5).await;
+    let at_the_return = client.arrivals(0).await;
+    client.arrivals(at_the_return + 5).await;
     let told = client.must("loop_stop", json!({})).await;
     assert_eq!(told["failures"], json!([]));
     assert!(!client.was_disconnected());
@@ -42,17 +42,6 @@ async fn kill_9_of_the_agent_is_felt_by_no_client_and_a_new_agent_finds_everythi
     let fresh = chaser.api.ready_session().await;
     assert_ne!(fresh.egress_ip().await, ip, "the lease was remembered");
     assert_eq!(session.delete().await.status, 204);
-}
-
-/// Waits until the looping client has arrived so often; how often it has.
-async fn arrivals(client: &mut crate::harness::Client, at_least: u64) -> u64 {
-    eventually("the client navigates on", seconds(30), async || {
-        let told: Value = client.must("loop_count", json!({})).await;
-        assert_eq!(told["failures"], json!([]));
-        let arrived = told["arrived"].as_u64().unwrap();
-        (arrived >= at_least).then_some(arrived)
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

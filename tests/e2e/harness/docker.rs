@@ -110,46 +110,6 @@ pub fn pid(container: &str) -> Option<u32> {
     (pid != 0).then_some(pid)
 }
 
-/// A container with a node's label that the node knows nothing of.
-pub struct Stranger {
-    pub name: String,
-}
-
-impl Stranger {
-    pub fn new(node: &str) -> Self {
-        let id = chaser::model::InstanceId::random();
-        let name = format!("chaser-{id}");
-        let (of_node, of_instance) = (
-            format!("chaser.node={node}"),
-            format!("chaser.instance={id}"),
-        );
-        docker(&[
-            "create",
-            "--network",
-            "none",
-            "--name",
-            &name,
-            "--label",
-            &of_node,
-            "--label",
-            &of_instance,
-            "chaser/chromium:latest",
-        ]);
-        Self { name }
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        // Usually gone; the assertion that failed before matters more than this.
-        drop(
-            Command::new("docker")
-                .args(["rm", "-f", &self.name])
-                .output(),
-        );
-    }
-}
-
 /// The browser's image under a name of its own, which can come to mean another image.
 pub struct Renamed {
     pub name: String,

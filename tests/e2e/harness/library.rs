@@ -11,6 +11,8 @@ use tokio::{
     sync::oneshot,
 };
 
+use super::patience::{eventually, seconds};
+
 const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +129,17 @@ impl Client {
     pub async fn raw_page(&mut self, method: &str, params: Value) -> Value {
         self.must("raw_page", json!({ "method": method, "params": params }))
             .await
+    }
+
+    /// Waits until a client in a `loop` has arrived so often, without one failure; how often it has.
+    pub async fn arrivals(&mut self, at_least: u64) -> u64 {
+        eventually("the client navigates on", seconds(30), async || {
+            let told = self.must("loop_count", json!({})).await;
+            assert_eq!(told["failures"], json!([]));
+            let arrived = told["arrived"].as_u64().unwrap();
+            (arrived >= at_least).then_some(arrived)
+        })
+        .await
     }
 
     pub fn was_disconnected(&self) -> bool {

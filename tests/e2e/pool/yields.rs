@@ -138,9 +138,9 @@ async fn sweeps_leave_alone_what_is_parked() {
     let chaser = warm(&lab, 1, 1).start().await;
     let before = parked(&chaser, 1).await;
     // A stranger with our label goes with the second sweep that meets it: so those have been.
-    let stranger = crate::harness::docker::Stranger::new(&chaser.node_id);
+    let stranger = crate::harness::docker::Stray::new(&chaser.node_id);
     eventually("the stranger is swept", seconds(120), async || {
-        (!containers(&chaser).contains(&stranger.name)).then_some(())
+        (!stranger.is_there()).then_some(())
     })
     .await;
     assert_eq!(containers(&chaser), before);
