@@ -12,7 +12,7 @@ use super::{
 pub struct Held {
     node: String,
     relay: Option<u32>,
-    namespaces: Vec<u64>,
+    namespaces: Vec<processes::Namespace>,
     runtime_dir: PathBuf,
     ports: Vec<SocketAddr>,
 }
@@ -33,7 +33,7 @@ impl Held {
         let namespaces = docker::containers_of(&chaser.node_id)
             .iter()
             .filter_map(|name| docker::pid(name))
-            .filter_map(processes::network_namespace)
+            .filter_map(processes::Namespace::of)
             .collect();
         Self {
             node: chaser.node_id.clone(),
@@ -75,8 +75,8 @@ impl Held {
         let namespaces = self
             .namespaces
             .iter()
-            .filter(|namespace| processes::is_inhabited(**namespace))
-            .map(|namespace| format!("network namespace {namespace}"));
+            .filter(|namespace| namespace.is_inhabited())
+            .map(|namespace| format!("network namespace {}", namespace.number()));
         let files = processes::files_below(&self.runtime_dir)
             .into_iter()
             .filter(|path| {

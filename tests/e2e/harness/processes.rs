@@ -83,14 +83,31 @@ pub fn foreign_sockets(pid: u32) -> usize {
         .count()
 }
 
-/// The network namespace of a process.
-pub fn network_namespace(pid: u32) -> Option<u64> {
-    Some(fs::metadata(format!("/proc/{pid}/ns/net")).ok()?.ino())
+/// A network namespace, held: the kernel gives the number of a namespace that is gone to the
+/// next one, which may be that of the test beside this one.
+pub struct Namespace(fs::File);
+
+impl Namespace {
+    /// The network namespace of a process.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self(fs::File::open(namespace_file(pid)).ok()?))
+    }
+
+    pub fn number(&self) -> u64 {
+        self.0.metadata().unwrap().ino()
+    }
+
+    /// Whether any process is in it.
+    pub fn is_inhabited(&self) -> bool {
+        let is_in = |pid: &u32| {
+            fs::metadata(namespace_file(*pid)).is_ok_and(|file| file.ino() == self.number())
+        };
+        all().filter(is_in).any(lives)
+    }
 }
 
-/// Whether any process is in that network namespace.
-pub fn is_inhabited(namespace: u64) -> bool {
-    all().any(|pid| network_namespace(pid) == Some(namespace) && lives(pid))
+fn namespace_file(pid: u32) -> String {
+    format!("/proc/{pid}/ns/net")
 }
 
 /// Every process of this machine.
