@@ -67,12 +67,13 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
             state.tally(&slot.profile).retired(*why);
         }
         let resting = state.rest_until.filter(|until| *until > Instant::now());
+        let pausing = state.pausing(config);
         let may = (config.concurrent_starts as usize).saturating_sub(state.starting.len());
         let room = Room {
             max: usize::try_from(node.max_sessions()).unwrap_or(usize::MAX),
             live,
             leaving: destroying,
-            quiet: quiet && resting.is_none() && !state.closed && !state.image.is_empty(),
+            quiet: quiet && resting.or(pausing).is_none() && state.may_start(),
             starts: may,
         };
         let want = |profile: &String| Want {
@@ -80,6 +81,9 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
             target: state.target(config, profile, now.micros),
         };
         let wants: Vec<_> = config.profiles.iter().map(want).collect();
+        if wants.iter().all(|want| want.depth >= want.target as usize) {
+            state.taken = None;
+        }
         let mut starts = Vec::new();
         for at in plan::starts(room, &wants) {
             let (id, profile) = (InstanceId::random(), &config.profiles[at]);
@@ -100,7 +104,7 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
         }
         let oldest = state.shelf.all().first().and_then(|slot| slot.age(now));
         let ages = oldest.map(|age| Instant::now() + config.max_age.saturating_sub(age));
-        let due = [resting, ages].into_iter().flatten().min();
+        let due = [resting, pausing, ages].into_iter().flatten().min();
         (added, leaving, starts, due)
     });
     for slot in added {

@@ -16,32 +16,23 @@ mod driver;
 mod plan;
 mod probe;
 mod shelf;
+mod state;
 mod tally;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::{sync::Notify, time::Instant};
-use tracing::info;
+use tokio::sync::Notify;
 
 pub use self::tally::PoolProfile;
 pub(super) use self::{driver::run, probe::adopt, shelf::Slot};
 use self::{
-    shelf::{Retired, Shelf},
+    shelf::Retired,
+    state::{Start, State, parked},
     tally::Tally,
 };
-use crate::{
-    instance::{Instances, View},
-    journal::Ahead,
-    model::{BootInstant, InstanceId},
-    profile::Catalogue,
-    runtime::boot_now,
-};
+use crate::{instance::Instances, model::InstanceId, profile::Catalogue, runtime::boot_now};
 
 /// `[pool]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -55,6 +46,11 @@ pub struct Config {
     pub profiles: Vec<String>,
     /// How many may start at once; orders come first.
     pub concurrent_starts: u32,
+    /// How long a refill waits after an order that took one, for its client to load a first page
+    /// undisturbed; at most four times this long while orders keep coming, not at all once one found
+    /// nothing parked.
+    #[serde(with = "crate::model::duration")]
+    pub refill_pause: Duration,
     /// One that stands for longer is replaced.
     #[serde(with = "crate::model::duration")]
     pub max_age: Duration,
@@ -70,6 +66,7 @@ impl Default for Config {
             warm_max: 0,
             profiles: vec![crate::profile::DEFAULT.to_owned()],
             concurrent_starts: 2,
+            refill_pause: Duration::from_millis(500),
             max_age: Duration::from_secs(30 * 60),
             probe_interval: Duration::from_secs(5),
         }
@@ -100,33 +97,6 @@ struct Inner {
     wake: Notify,
     /// … and when what stands on the shelf should be proven again.
     doubted: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    shelf: Shelf,
-    starting: HashMap<InstanceId, Start>,
-    tallies: HashMap<String, Tally>,
-    /// Id of the image that the configured name means; empty until Docker has said it.
-    image: String,
-    /// Taken down, and not told so yet.
-    leaving: Vec<(Slot, Retired)>,
-    /// Going for a session's sake: that session counts in their place.
-    giving_way: HashSet<InstanceId>,
-    /// Nothing is started any more.
-    closed: bool,
-    failures: u32,
-    rest_until: Option<Instant>,
-}
-
-/// An instance that is on its way to the shelf.
-#[derive(Debug, Clone)]
-struct Start {
-    profile: String,
-    ahead: Ahead,
-    began: Instant,
-    /// Its driver runs.
-    driven: bool,
 }
 
 impl Pool {
@@ -164,6 +134,7 @@ impl Pool {
             let slot = state.shelf.take(profile, &state.image)?;
             // What has died since is seen to by the driver of the instance.
             if parked(instances, slot.id) {
+                state.took(true);
                 return Some(slot);
             }
         }
@@ -177,6 +148,9 @@ impl Pool {
         let now = boot_now().map_or(0, |now| now.micros);
         let mut state = self.inner.state.lock();
         state.tally(profile).order(hit, now);
+        if !hit {
+            state.took(false);
+        }
         self.inner.wake.notify_one();
     }
 
@@ -247,97 +221,5 @@ impl Pool {
     /// Nothing is started any more; what is there is the caller's to destroy.
     pub(super) fn close(&self) {
         self.inner.state.lock().closed = true;
-    }
-}
-
-fn parked(instances: &Instances, id: InstanceId) -> bool {
-    let view = instances.get(id).map(|instance| instance.view());
-    matches!(view, Some(View::Parked(_)))
-}
-
-impl Start {
-    /// As a slot that never came to be.
-    fn slot(self, id: InstanceId) -> Slot {
-        Slot {
-            id,
-            profile: self.profile,
-            phone: crate::instance::Phone::default(),
-            since: self.ahead.since,
-            proven: false,
-        }
-    }
-}
-
-impl State {
-    /// Brings shelf and starts in line with what became of the instances; answers what came to stand.
-    fn settle(&mut self, instances: &Instances) -> Vec<Slot> {
-        let mut added = Vec::new();
-        let ended: Vec<_> = (self.starting.iter())
-            .filter(|(_, start)| start.driven)
-            .map(|(id, _)| (*id, instances.get(*id).map(|instance| instance.view())))
-            .filter(|(_, view)| !matches!(view, Some(View::Starting)))
-            .collect();
-        for (id, view) in ended {
-            let Some(start) = self.starting.remove(&id) else {
-                continue;
-            };
-            if let Some(View::Parked(phone)) = view {
-                let took = start.began.elapsed();
-                info!(instance = %id, profile = start.profile, ?took, "parked");
-                self.tally(&start.profile).refilled(took);
-                self.failures = 0;
-                self.rest_until = None;
-                let slot = Slot {
-                    phone,
-                    proven: true,
-                    ..start.slot(id)
-                };
-                added.push(slot.clone());
-                self.shelf.put(slot);
-            } else {
-                self.failed();
-            }
-        }
-        let gone: Vec<_> = (self.shelf.all().iter())
-            .filter(|slot| !parked(instances, slot.id))
-            .map(|slot| slot.id)
-            .collect();
-        for id in gone {
-            if let Some(slot) = self.shelf.remove(id) {
-                // It is on its way out already; told all the same, once.
-                self.leaving.push((slot, Retired::Decayed));
-            }
-        }
-        self.giving_way.retain(|id| instances.get(*id).is_some());
-        added
-    }
-
-    fn starting_of(&self, profile: &str) -> usize {
-        let of_it = |start: &&Start| start.profile == profile;
-        self.starting.values().filter(of_it).count()
-    }
-
-    fn tally(&mut self, profile: &str) -> &mut Tally {
-        self.tallies.entry(profile.to_owned()).or_default()
-    }
-
-    fn target(&self, config: &Config, profile: &str, now_micros: u64) -> u32 {
-        let none = Tally::default();
-        let tally = self.tallies.get(profile).unwrap_or(&none);
-        tally.target(config, now_micros)
-    }
-
-    /// A start came to nothing.
-    fn failed(&mut self) {
-        self.failures += 1;
-        self.rest_until = Some(Instant::now() + plan::rest(self.failures));
-    }
-
-    fn retire(&mut self, now: BootInstant, max_age: Duration) {
-        // Before Docker has said what the image is, none can be another one.
-        if !self.image.is_empty() {
-            let stale = self.shelf.stale(now, &self.image, max_age);
-            self.leaving.extend(stale);
-        }
     }
 }

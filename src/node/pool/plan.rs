@@ -2,13 +2,19 @@
 //!
 //! Depth is what the configuration asks for; where orders come so fast that more of them arrive while
 //! one slot is replaced, it follows them up to `pool.warm_max`. Starting yields to everybody: to orders
-//! that are being carried out, to a node that is not ready, to admission (what is parked takes room
-//! that a session could have, so it never takes the last of it twice), and to its own failures.
+//! that are being carried out, to clients whose browser was just handed to them (the start of another
+//! costs a core for most of a second, which is when they load their first page), to a node that is not
+//! ready, to admission (what is parked takes room that a session could have, so it never takes the last
+//! of it twice), and to its own failures.
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Demand is averaged over about this long.
 const MEMORY: Duration = Duration::from_secs(30);
+/// Orders that keep coming hold refills back for so many pauses, and no longer.
+const LONGEST: u32 = 4;
 /// How much more than the average is kept: orders come in bunches.
 const MARGIN: f64 = 1.5;
 /// The pause after a failed start, doubled with each more up to the last.
@@ -37,6 +43,34 @@ impl Demand {
     fn faded(&self, now_micros: u64) -> f64 {
         let passed = Duration::from_micros(now_micros.saturating_sub(self.at_micros));
         self.count * (-passed.as_secs_f64() / MEMORY.as_secs_f64()).exp()
+    }
+}
+
+/// The orders since all that should stand there stood there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    first: Instant,
+    last: Instant,
+    missed: bool,
+}
+
+impl Taken {
+    /// One more, which found something or not.
+    pub(super) fn order(before: Option<Self>, hit: bool, now: Instant) -> Self {
+        Self {
+            first: before.map_or(now, |taken| taken.first),
+            last: now,
+            missed: !hit || before.is_some_and(|taken| taken.missed),
+        }
+    }
+
+    /// When to begin to refill: a pause after the last order, some pauses after the first, and at once
+    /// when an order found nothing.
+    pub(super) fn refill_at(self, pause: Duration) -> Instant {
+        if self.missed {
+            return self.first;
+        }
+        (self.last + pause).min(self.first + pause * LONGEST)
     }
 }
 
@@ -69,7 +103,7 @@ pub(super) struct Room {
     /// Instances that are being removed.
     pub(super) leaving: usize,
     /// Nothing speaks against starting: the node is ready and admits sessions, no order is under way,
-    /// no rest is due.
+    /// no rest is due, no client was handed one a moment ago.
     pub(super) quiet: bool,
     /// Starts that may still begin beside those under way.
     pub(super) starts: usize,
@@ -143,6 +177,23 @@ mod tests {
         assert_eq!(target(3, 8, 100.0, refill), 8);
         assert_eq!(target(3, 0, 100.0, refill), 3, "no more than warm");
         assert_eq!(target(0, 8, 100.0, refill), 0, "no pool");
+    }
+
+    #[test]
+    fn refills_let_clients_begin_but_not_orders_go_without() {
+        let (start, pause) = (Instant::now(), Duration::from_millis(500));
+        let at = |millis| start + Duration::from_millis(millis);
+        let one = Taken::order(None, true, start);
+        assert_eq!(one.refill_at(pause), at(500));
+        let two = Taken::order(Some(one), true, at(300));
+        assert_eq!(two.refill_at(pause), at(800), "after the last");
+        let on_and_on = Taken::order(Some(two), true, at(1_900));
+        assert_eq!(on_and_on.refill_at(pause), at(2_000), "but not for ever");
+        let missed = Taken::order(Some(two), false, at(400));
+        assert!(missed.refill_at(pause) <= at(400), "at once");
+        let then = Taken::order(Some(missed), true, at(450));
+        assert!(then.refill_at(pause) <= at(450), "until all is refilled");
+        assert_eq!(one.refill_at(Duration::ZERO), start, "no pause");
     }
 
     #[test]

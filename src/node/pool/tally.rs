@@ -69,7 +69,7 @@ impl Tally {
     }
 
     pub(super) fn target(&self, config: &Config, now_micros: u64) -> u32 {
-        let refill = self.last_refill.unwrap_or(FIRST_GUESS);
+        let refill = self.last_refill.unwrap_or(FIRST_GUESS) + config.refill_pause;
         let rate = self.demand.rate(now_micros);
         plan::target(config.warm, config.warm_max, rate, refill)
     }
