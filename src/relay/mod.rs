@@ -26,6 +26,7 @@ pub mod server;
 mod stop;
 pub mod supervisor;
 mod view;
+mod way;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -33,6 +34,7 @@ use serde::Deserialize;
 
 pub use dialer::Dialer;
 pub use view::{Browser, ClientGuard, Clients, Live, SessionView};
+pub use way::{Login, Scheme, Upstream, Way};
 
 /// Version of the relay protocol that this build speaks.
 pub const PROTOCOL: u32 = 1;

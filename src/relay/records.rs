@@ -100,7 +100,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::runtime::boot_now;
+    use crate::{relay::Way, runtime::boot_now};
 
     #[test]
     fn what_was_written_is_read_and_what_is_no_record_is_passed_over() {
@@ -112,7 +112,7 @@ mod tests {
         let bind = Bind {
             session: SessionId::random(),
             instance: InstanceId::random(),
-            source_ip: None,
+            way: Way::default(),
             deadline: boot_now().unwrap(),
             idle_timeout: Duration::ZERO,
             token: None,

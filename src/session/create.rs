@@ -19,7 +19,10 @@ use crate::{
     instance::Phone,
     journal::{InstanceRow, JournalError, LeaseRow, SessionRow, Under},
     model::{Blame, EndReason, InstanceId, Phase},
-    relay::client::{Bind, Expected, RelayError},
+    relay::{
+        Way,
+        client::{Bind, Expected, RelayError},
+    },
     runtime::{failpoint, wall_now},
 };
 
@@ -193,7 +196,10 @@ pub fn claim(row: &SessionRow) -> Bind {
     Bind {
         session: row.id.clone(),
         instance: row.instance,
-        source_ip: row.egress,
+        way: Way {
+            source: row.egress,
+            ..Way::default()
+        },
         deadline: row.deadline,
         idle_timeout: row.spec.idle_timeout,
         token: row.spec.cdp_token.clone().map(Into::into),

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::{Bind, Ended, Expected, Held, Inventory, RelayError, RelayEvent, Settings, exposed};
 use crate::{
     model::{BootInstant, Ending, Traffic},
-    relay::PROTOCOL,
+    relay::{PROTOCOL, Way},
     wire::relay as pb,
 };
 
@@ -73,13 +73,31 @@ pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {
         agent_epoch: epoch,
         session_id: bind.session.as_str().to_owned(),
         instance_id: bind.instance.to_string(),
-        route: Some(pb::Route {
-            source_ip: bind.source_ip.map_or_else(String::new, |ip| ip.to_string()),
-        }),
+        route: Some(route(&bind.way)),
         deadline: Some(instant(bind.deadline)),
         idle_timeout_ms: millis(bind.idle_timeout),
         token: exposed(bind.token.as_ref()),
         record: bind.record.clone(),
+    }
+}
+
+fn route(way: &Way) -> pb::Route {
+    pb::Route {
+        source_ip: way.source.map_or_else(String::new, |ip| ip.to_string()),
+        interface: way.interface.clone(),
+        upstream: way.upstream.as_ref().map(|upstream| {
+            let login = upstream.login.as_ref();
+            pb::Upstream {
+                scheme: upstream.scheme.as_str().to_owned(),
+                host: upstream.host.clone(),
+                port: upstream.port.into(),
+                has_login: login.is_some(),
+                username: exposed(login.map(|login| &login.username)),
+                password: exposed(login.map(|login| &login.password)),
+                ca: upstream.ca.clone(),
+                is_foreign: upstream.is_foreign,
+            }
+        }),
     }
 }
 

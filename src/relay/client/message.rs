@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::model::{BootInstant, Ending, InstanceId, SessionId};
+use crate::{
+    model::{BootInstant, Ending, InstanceId, SessionId},
+    relay::Way,
+};
 
 /// What the agent tells at `Hello`.
 #[derive(Debug, Clone)]
@@ -67,8 +70,8 @@ pub struct Bind {
     pub session: SessionId,
     /// The instance.
     pub instance: InstanceId,
-    /// Local address of its connections; `None` for the host's default.
-    pub source_ip: Option<std::net::IpAddr>,
+    /// How its connections leave.
+    pub way: Way,
     /// When its ttl runs out.
     pub deadline: BootInstant,
     /// Its idle limit.

@@ -42,6 +42,10 @@ pub(super) struct Pipe {
 
 /// Where bulk comes from.
 pub(super) trait Pull {
+    /// Whether the kernel can move what comes; nothing else is asked of a source that is not.
+    fn is_spliceable(&self) -> bool {
+        true
+    }
     /// Moves what is there into the pipe, which must be empty; 0 is the end. Never waits.
     fn pull(&mut self, pipe: &mut Pipe) -> io::Result<usize>;
     /// Waits until there may be something. Cancel-safe.
@@ -50,6 +54,10 @@ pub(super) trait Pull {
 
 /// Where bulk goes.
 pub(super) trait Push {
+    /// Whether the kernel can move what goes; nothing else is asked of a sink that is not.
+    fn is_spliceable(&self) -> bool {
+        true
+    }
     /// Moves all that is in the pipe on.
     fn push(&mut self, pipe: &mut Pipe) -> impl Future<Output = io::Result<()>> + Send;
 }

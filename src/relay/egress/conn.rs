@@ -15,6 +15,7 @@ use super::{
     proxy,
     refusal::{Reason, Refusal},
     shared::Shared,
+    socks,
     source::{NoHead, Sink, Source},
     tunnel,
 };
@@ -66,6 +67,12 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         up: Source::new(read),
         down,
     };
+    if !client.has_begun().await {
+        return;
+    }
+    if client.up.buffered().first() == Some(&socks::VERSION) {
+        return socks::serve(client, &shared).await;
+    }
     let mut kept = None;
     loop {
         let request = match client.request().await {
@@ -73,14 +80,14 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             Err(NoHead::Gone) => return,
             Err(NoHead::Refused(refusal)) => {
                 shared.note(&refusal, None);
-                return client.refuse(&refusal).await;
+                return client.refuse(&refusal.response()).await;
             }
         };
         let to = request.target.authority().clone();
         let outcome = match request.target {
             Target::Tunnel(_) => {
                 drop(request);
-                tunnel::open(&mut client, &shared, &to).await
+                tunnel::open(&mut client, &shared, &to, tunnel::ESTABLISHED).await
             }
             Target::Plain { .. } => proxy::exchange(&mut client, &mut kept, &shared, request).await,
         };
@@ -90,19 +97,22 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             Err(Stop::Broken) => return client.reset(),
             Err(Stop::Refused(refusal)) => {
                 shared.note(&refusal, Some(&to));
-                return client.refuse(&refusal).await;
+                return client.refuse(&refusal.response()).await;
             }
         }
     }
 }
 
 impl Client {
+    /// Waits for the first byte of something; false when nothing comes.
+    async fn has_begun(&mut self) -> bool {
+        !self.up.buffered().is_empty()
+            || matches!(timeout(IDLE_TIMEOUT, self.up.fill()).await, Ok(Ok(1..)))
+    }
+
     async fn request(&mut self) -> Result<Request, NoHead> {
-        if self.up.buffered().is_empty() {
-            match timeout(IDLE_TIMEOUT, self.up.fill()).await {
-                Ok(Ok(read)) if read > 0 => {}
-                _ => return Err(NoHead::Gone),
-            }
+        if !self.has_begun().await {
+            return Err(NoHead::Gone);
         }
         let late = Refusal::new(Reason::HeadTimeout, "an unfinished head");
         let head = timeout(HEAD_TIMEOUT, self.up.head()).await;
@@ -111,13 +121,13 @@ impl Client {
     }
 
     /// Answers with a refusal and ends.
-    async fn refuse(mut self, refusal: &Refusal) {
-        drop(self.down.put(&refusal.response()).await);
+    pub(super) async fn refuse(mut self, words: &[u8]) {
+        drop(self.down.put(words).await);
         self.close().await;
     }
 
     /// Ends properly: says so, and waits a little for the client to hear it.
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         drop(self.down.finish().await);
         let heard = async {
             while let Ok(1..) = self.up.fill().await {
@@ -128,7 +138,7 @@ impl Client {
     }
 
     /// Ends improperly: what the client has is not all there was.
-    fn reset(self) {
+    pub(super) fn reset(self) {
         drop(self.down.as_ref().set_zero_linger());
         // Dropped, it would say a proper end first.
         self.down.forget();

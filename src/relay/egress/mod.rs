@@ -1,16 +1,18 @@
 //! The egress proxy of one instance: the only way out of a container that has no network.
 //!
 //! ```text
-//!   browser ─▶ 127.0.0.1:3128 ─▶ conn ─┬─ CONNECT ──────────▶ tunnel ─┐
+//!   browser ─▶ 127.0.0.1:3128 ─▶ conn ─┬─ CONNECT, SOCKS5 ──▶ tunnel ─┐
 //!              (inside)                └─ GET http://… ─▶ proxy ──────┤
 //!                                                                     ▼
 //!              resolver ─▶ policy ─▶ one judged address ─▶ outer leg: gate, meter ─▶ origin
+//!                            └─ judged as far as can be ─▶ outer leg ─▶ upstream ─▶ origin
 //! ```
 //!
 //! A request is resolved absolutely, denied addresses are dropped, and the connection goes to
-//! exactly an address that is left, from the address of the session's route. What is refused is
-//! answered here with its reason, counted and logged, and moves no counter of the [`Meter`]. The
-//! outer leg is metered as bytes move.
+//! exactly an address that is left, from the address of the session's route. Where the route has an
+//! upstream, that is asked to connect: names are handed to it, addresses are judged before. What is
+//! refused is answered here with its reason, counted and logged, and moves no counter of the
+//! [`Meter`]. The outer leg, an upstream's handshake included, is metered as bytes move.
 //!
 //! While the gate is shut nothing is written upward; requests are held, not refused.
 //!
@@ -23,6 +25,7 @@ mod conn;
 mod fields;
 mod framing;
 mod head;
+mod leg;
 mod outer;
 mod own;
 mod pace;
@@ -31,10 +34,13 @@ mod proxy;
 mod refusal;
 mod resolver;
 mod shared;
+mod socks;
 mod source;
+mod tls;
 mod tunnel;
+mod upstream;
 
-use std::{io, net::IpAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -45,12 +51,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use self::shared::{ROOM, Shared};
+use self::upstream::Route;
 pub use self::{
     policy::{Ground, Policy, Verdict},
     refusal::{Reason, Refusals},
     resolver::Resolver,
 };
-use super::meter::Meter;
+use super::{Way, meter::Meter};
 use crate::{model::InstanceId, runtime::Tasks};
 
 /// Out of descriptors or memory: this long until the next try.
@@ -75,24 +82,17 @@ pub struct Setup {
     pub resolver: Arc<Resolver>,
 }
 
-/// How connections leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    /// The local address; `None` leaves it to the host.
-    pub source: Option<IpAddr>,
-}
-
 /// The running proxy of one instance.
 #[derive(Debug)]
 pub struct Egress {
     shared: Arc<Shared>,
-    route: watch::Sender<Option<Route>>,
+    route: watch::Sender<Option<Arc<Route>>>,
     tasks: Tasks,
 }
 
 impl Egress {
     /// Serves `listener` until it is cut or `tasks` stops. There is no route yet: requests are
-    /// refused until [`Egress::set_route`].
+    /// refused until [`Egress::set_way`].
     ///
     /// # Errors
     /// When the listener cannot be registered with the reactor.
@@ -121,8 +121,9 @@ impl Egress {
         })
     }
 
-    /// Gives the instance a route, or takes it away; connections that are open stay as they are.
-    pub fn set_route(&self, route: Option<Route>) {
+    /// Gives the instance a way out, or takes it away; connections that are open stay as they are.
+    pub fn set_way(&self, way: Option<Way>) {
+        let route = way.map(|way| Arc::new(Route::new(way)));
         self.route.send_replace(route);
     }
 

@@ -97,10 +97,17 @@ impl Policy {
             IpAddr::V4(v4) => special_v4(v4),
             IpAddr::V6(v6) => special_v6(v6),
         };
-        let ground = special
-            .or_else(|| own.contains(&ip).then_some(Ground::OwnAddress))
-            .or_else(|| (port == SMTP).then_some(Ground::MailPort));
-        ground.map_or(Verdict::Allowed, Verdict::Denied)
+        let ground = special.or_else(|| own.contains(&ip).then_some(Ground::OwnAddress));
+        ground.map_or_else(|| Self::of_port(port), Verdict::Denied)
+    }
+
+    /// Whether `port` may be reached at all, where nothing is known of the address.
+    #[must_use]
+    pub const fn of_port(port: u16) -> Verdict {
+        match port {
+            SMTP => Verdict::Denied(Ground::MailPort),
+            _ => Verdict::Allowed,
+        }
     }
 }
 

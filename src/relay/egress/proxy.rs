@@ -16,17 +16,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    time::timeout,
-};
+use tokio::{net::tcp::OwnedWriteHalf, time::timeout};
 
 use super::{
     conn::{Client, Next, Stop},
     fields::Connection,
     framing::{self, Framing},
     head::{Request, Response, Target},
-    outer::{Metered, Outer},
+    leg::Down,
+    outer::Outer,
     refusal::{Reason, Refusal},
     shared::{Link, Shared},
     source::{Body, Interrupted, NoHead, Sink, Source},
@@ -126,7 +124,7 @@ async fn forward(
 /// The way down of one exchange.
 struct Answer<'a> {
     request: &'a Request,
-    origin: &'a mut Source<Metered<OwnedReadHalf>>,
+    origin: &'a mut Source<Down>,
     client: &'a mut OwnedWriteHalf,
 }
 

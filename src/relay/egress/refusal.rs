@@ -37,11 +37,19 @@ pub enum Reason {
     BadResponse,
     /// The origin did not answer in time.
     ResponseTimeout,
+    /// The route's upstream cannot be connected to, or its certificate is not good.
+    UpstreamUnreachable,
+    /// The route's upstream did not answer in time.
+    UpstreamTimeout,
+    /// The route's upstream does not take our login.
+    UpstreamAuth,
+    /// The route's upstream will not serve the request, or does not speak what it should.
+    UpstreamRefused,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::HeadTooLarge,
         Self::HeadTimeout,
@@ -56,6 +64,10 @@ impl Reason {
         Self::ConnectTimeout,
         Self::BadResponse,
         Self::ResponseTimeout,
+        Self::UpstreamUnreachable,
+        Self::UpstreamTimeout,
+        Self::UpstreamAuth,
+        Self::UpstreamRefused,
     ];
 
     /// The word.
@@ -76,6 +88,10 @@ impl Reason {
             Self::ConnectTimeout => "connect_timeout",
             Self::BadResponse => "bad_response",
             Self::ResponseTimeout => "response_timeout",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamAuth => "upstream_auth",
+            Self::UpstreamRefused => "upstream_refused",
         }
     }
 
@@ -89,10 +105,17 @@ impl Reason {
             Self::VersionNotSupported => "505 HTTP Version Not Supported",
             Self::DeniedAddress | Self::DeniedPort => "403 Forbidden",
             Self::NoRoute => "503 Service Unavailable",
-            Self::Unresolved | Self::ConnectFailed | Self::BadResponse => "502 Bad Gateway",
-            Self::ResolveTimeout | Self::ConnectTimeout | Self::ResponseTimeout => {
-                "504 Gateway Timeout"
-            }
+            // Never 407: the browser would ask its user.
+            Self::Unresolved
+            | Self::ConnectFailed
+            | Self::BadResponse
+            | Self::UpstreamUnreachable
+            | Self::UpstreamAuth
+            | Self::UpstreamRefused => "502 Bad Gateway",
+            Self::ResolveTimeout
+            | Self::ConnectTimeout
+            | Self::ResponseTimeout
+            | Self::UpstreamTimeout => "504 Gateway Timeout",
         }
     }
 }
@@ -184,8 +207,8 @@ mod tests {
             (0..times).for_each(|_| refusals.count(reason));
         }
         let counts: Vec<u64> = refusals.iter().map(|(_, count)| count).collect();
-        assert_eq!(counts, (0..14).collect::<Vec<u64>>());
-        assert_eq!(refusals.total(), 91);
+        assert_eq!(counts, (0..18).collect::<Vec<u64>>());
+        assert_eq!(refusals.total(), 153);
     }
 
     #[test]

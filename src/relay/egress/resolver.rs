@@ -78,11 +78,12 @@ impl Resolver {
         })
     }
 
-    /// The addresses that `authority` may be reached at from `source`; never none.
-    pub(super) async fn resolve(
+    /// The addresses that `authority` may be reached at from `source`; never none. Without a policy
+    /// each may be.
+    pub(super) async fn addresses(
         &self,
         authority: &Authority,
-        policy: &Policy,
+        policy: Option<&Policy>,
         source: Option<IpAddr>,
     ) -> Result<Vec<SocketAddr>, Refusal> {
         let found = match &authority.host {
@@ -92,7 +93,11 @@ impl Resolver {
             }
             Host::Name(name) => self.look_up(name).await?,
         };
-        let permitted = self.permitted(found, authority.port, policy)?;
+        let port = authority.port;
+        let permitted = match policy {
+            Some(policy) => self.permitted(found, port, policy)?,
+            None => found.into_iter().map(|ip| (ip, port).into()).collect(),
+        };
         let reachable: Vec<_> = permitted
             .into_iter()
             .filter(|to| source.is_none_or(|from| from.is_ipv4() == to.is_ipv4()))
@@ -102,6 +107,22 @@ impl Resolver {
             return Err(Refusal::new(Reason::Unresolved, detail));
         }
         Ok(reachable)
+    }
+
+    /// Whether an upstream may be asked to connect to `to`: a name is resolved by it, where this
+    /// host's addresses mean nothing.
+    pub(super) fn may_be_handed_on(&self, to: &Authority, policy: &Policy) -> Result<(), Refusal> {
+        match &to.host {
+            Host::Ip(ip) => self.permitted(vec![*ip], to.port, policy).map(drop),
+            host if host.is_localhost() => {
+                let loopback = vec![Ipv4Addr::LOCALHOST.into()];
+                self.permitted(loopback, to.port, policy).map(drop)
+            }
+            Host::Name(_) => match Policy::of_port(to.port) {
+                Verdict::Allowed => Ok(()),
+                Verdict::Denied(why) => Err(Refusal::new(Reason::DeniedPort, why.as_str())),
+            },
+        }
     }
 
     /// Whether an address that was connected to before may still be.

@@ -10,13 +10,16 @@ use tokio::{
 use tracing::info;
 
 use super::{
-    Route, Setup,
+    Setup,
     authority::Authority,
     conn::Stop,
-    outer::{Outer, opened},
+    leg::opened,
+    outer::Outer,
     pace::Pace,
     refusal::{Reason, Refusal, Refusals},
+    upstream::Route,
 };
+use crate::relay::way::Upstream;
 
 /// Connections that one instance may have at once; Chrome opens 32 to a proxy.
 pub(super) const ROOM: usize = 512;
@@ -24,7 +27,7 @@ pub(super) const ROOM: usize = 512;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) setup: Setup,
-    pub(super) route: watch::Receiver<Option<Route>>,
+    pub(super) route: watch::Receiver<Option<Arc<Route>>>,
     pub(super) refusals: Refusals,
     pub(super) room: Arc<Semaphore>,
     /// Guarded by a plain lock: held for a comparison only.
@@ -36,12 +39,13 @@ pub(super) struct Shared {
 pub(super) struct Link {
     pub(super) outer: Outer,
     to: Authority,
-    address: SocketAddr,
-    route: Route,
+    /// What was connected to; `None` where an upstream was asked to.
+    address: Option<SocketAddr>,
+    route: Arc<Route>,
 }
 
 impl Shared {
-    pub(super) fn new(setup: Setup, route: watch::Receiver<Option<Route>>) -> Self {
+    pub(super) fn new(setup: Setup, route: watch::Receiver<Option<Arc<Route>>>) -> Self {
         Self {
             setup,
             route,
@@ -55,13 +59,19 @@ impl Shared {
     pub(super) async fn dial(&self, to: &Authority) -> Result<Link, Stop> {
         let mut gate = self.setup.gate.clone();
         opened(&mut gate).await.map_err(|_gone| Stop::Broken)?;
-        let route = *self.route.borrow();
+        let route = self.route.borrow().clone();
         let route = route.ok_or_else(|| Refusal::new(Reason::NoRoute, "nobody's yet"))?;
-        let policy = Arc::clone(&self.setup.policy.borrow());
-        let resolver = &self.setup.resolver;
-        let addresses = resolver.resolve(to, &policy, route.source).await?;
-        let (outer, address) =
-            Outer::dial(&addresses, route.source, &self.setup.meter, gate).await?;
+        let (outer, address) = match &route.way.upstream {
+            None => {
+                let (outer, address) = self.straight(&route, to, gate).await?;
+                (outer, Some(address))
+            }
+            // Boxed: most tunnels know no upstream and need not carry the room for one.
+            Some(upstream) => {
+                let reached = Box::pin(self.around(&route, (upstream, to), gate));
+                (reached.await?, None)
+            }
+        };
         Ok(Link {
             outer,
             to: to.clone(),
@@ -70,12 +80,45 @@ impl Shared {
         })
     }
 
+    /// Connects to one of the target's own addresses.
+    async fn straight(
+        &self,
+        route: &Route,
+        to: &Authority,
+        gate: watch::Receiver<bool>,
+    ) -> Result<(Outer, SocketAddr), Refusal> {
+        let policy = Arc::clone(&self.setup.policy.borrow());
+        let (way, resolver) = (&route.way, &self.setup.resolver);
+        let addresses = resolver.addresses(to, Some(&policy), way.source).await?;
+        Outer::dial(&addresses, way, &self.setup.meter, gate).await
+    }
+
+    /// Has an upstream connect.
+    async fn around(
+        &self,
+        route: &Route,
+        (upstream, to): (&Upstream, &Authority),
+        gate: watch::Receiver<bool>,
+    ) -> Result<Outer, Refusal> {
+        let policy = Arc::clone(&self.setup.policy.borrow());
+        let resolver = &self.setup.resolver;
+        resolver.may_be_handed_on(to, &policy)?;
+        let judge = upstream.is_foreign.then_some(&*policy);
+        let (resolver, meter) = ((&**resolver, judge), &self.setup.meter);
+        route.reach((upstream, to), resolver, meter, gate).await
+    }
+
     /// Whether a link that was kept may carry a request for `to`.
     pub(super) async fn suits(&self, link: &mut Link, to: &Authority) -> bool {
-        let same = link.to == *to && *self.route.borrow() == Some(link.route);
+        let here = |now: &Arc<Route>| Arc::ptr_eq(now, &link.route);
+        let same = link.to == *to && self.route.borrow().as_ref().is_some_and(here);
         let policy = Arc::clone(&self.setup.policy.borrow());
-        same && self.setup.resolver.still_permits(link.address, &policy)
-            && link.outer.down.is_quiet().await
+        let resolver = &self.setup.resolver;
+        let permitted = match link.address {
+            Some(address) => resolver.still_permits(address, &policy),
+            None => resolver.may_be_handed_on(to, &policy).is_ok(),
+        };
+        same && permitted && link.outer.down.is_quiet().await
     }
 
     /// One line and one count for a request that is answered here.

@@ -96,6 +96,25 @@ impl<R: AsyncRead + Unpin> Source<R> {
         }
     }
 
+    /// Takes as many bytes. Cancel-safe: what was read stays in the buffer.
+    pub(super) async fn several(&mut self, bytes: usize) -> Result<Bytes, NoHead> {
+        while self.buffer.len() < bytes {
+            match self.fill().await {
+                Ok(0) | Err(_) => return Err(NoHead::Gone),
+                Ok(_) => {}
+            }
+        }
+        Ok(self.buffer.split_to(bytes).freeze())
+    }
+
+    /// The same, where their number is known beforehand.
+    pub(super) async fn exactly<const N: usize>(&mut self) -> Result<[u8; N], NoHead> {
+        let bytes = self.several(N).await?;
+        let mut exactly = [0; N];
+        exactly.copy_from_slice(&bytes);
+        Ok(exactly)
+    }
+
     /// Whether an idle connection is still what it was: open, and silent.
     pub(super) async fn is_quiet(&mut self) -> bool {
         if !self.buffer.is_empty() {
@@ -110,7 +129,18 @@ impl<R: AsyncRead + Unpin> Source<R> {
     }
 }
 
+impl<R> Source<R> {
+    pub(super) fn into_inner(self) -> R {
+        self.io
+    }
+}
+
 impl<R: Pull> Source<R> {
+    /// Whether bytes can move from here without being seen.
+    pub(super) fn is_spliceable(&self) -> bool {
+        self.io.is_spliceable()
+    }
+
     /// For bulk: what was read has been used, and its buffer goes.
     pub(super) fn emptied(&mut self) -> &mut R {
         self.buffer = BytesMut::new();

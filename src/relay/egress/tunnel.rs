@@ -17,16 +17,18 @@ use super::{
 /// Once one way has ended, the other may be silent for this long. A browser that closed its end
 /// looks like one that only finished sending, and its origin may never say anything again.
 const HALF_CLOSED_IDLE: Duration = Duration::from_secs(300);
-const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+/// What a `CONNECT` is answered.
+pub(super) const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
-/// Serves a `CONNECT`.
+/// Serves a request for a tunnel, whose client is told `words` once it stands.
 pub(super) async fn open(
     client: &mut Client,
     shared: &Shared,
     to: &Authority,
+    words: &[u8],
 ) -> Result<Next, Stop> {
     let link = shared.dial(to).await?;
-    let told = client.down.put(ESTABLISHED).await;
+    let told = client.down.put(words).await;
     told.map_err(|_gone| Stop::Broken)?;
     carry(client, link.outer).await
 }
@@ -62,7 +64,7 @@ async fn one_way<R: AsyncRead + Pull + Unpin>(
         if read == 0 {
             break;
         }
-        if read < CHUNK {
+        if read < CHUNK || !source.is_spliceable() || !sink.is_spliceable() {
             continue;
         }
         sink.put(source.buffered()).await?;

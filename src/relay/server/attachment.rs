@@ -10,8 +10,8 @@ use crate::{
     model::{InstanceId, SessionId},
     profile::Profile,
     relay::{
-        Dialer,
-        egress::{Egress, Policy, Resolver, Route, Setup},
+        Dialer, Way,
+        egress::{Egress, Policy, Resolver, Setup},
         meter::Meter,
         supervisor::{self, Supervisor, SupervisorError},
     },
@@ -134,9 +134,9 @@ impl Attachment {
         })
     }
 
-    /// Lets the browser's connections out, from `source`.
-    pub(super) fn open_route(&self, source: Option<std::net::IpAddr>) {
-        self.egress.set_route(Some(Route { source }));
+    /// Lets the browser's connections out.
+    pub(super) fn open_way(&self, way: Way) {
+        self.egress.set_way(Some(way));
     }
 
     /// Cuts all traffic; when this returns the counters are final.

@@ -8,6 +8,7 @@ use tonic::Status;
 use super::{ledger::News, sessions::Tombstone};
 use crate::{
     model::{BootInstant, Ending, Traffic},
+    relay::{Login, Upstream, Way},
     wire::relay as pb,
 };
 
@@ -31,6 +32,34 @@ pub(super) fn instant(field: &str, at: Option<pb::BootInstant>) -> Result<BootIn
     Ok(BootInstant {
         boot: parse(field, &at.boot_id)?,
         micros: at.micros,
+    })
+}
+
+/// The way out that a claim names; none means straight from the host's default address.
+pub(super) fn way(route: Option<pb::Route>) -> Result<Way, Status> {
+    let route = route.unwrap_or_default();
+    Ok(Way {
+        source: match &*route.source_ip {
+            "" => None,
+            address => Some(parse("route.source_ip", address)?),
+        },
+        interface: route.interface,
+        upstream: route.upstream.map(upstream).transpose()?,
+    })
+}
+
+fn upstream(of: pb::Upstream) -> Result<Upstream, Status> {
+    let port = u16::try_from(of.port).ok().filter(|port| *port != 0);
+    Ok(Upstream {
+        scheme: parse("route.upstream.scheme", &of.scheme)?,
+        host: of.host,
+        port: port.ok_or_else(|| Status::invalid_argument("route.upstream.port is no port"))?,
+        login: of.has_login.then(|| Login {
+            username: of.username.into(),
+            password: of.password.into(),
+        }),
+        ca: of.ca,
+        is_foreign: of.is_foreign,
     })
 }
 

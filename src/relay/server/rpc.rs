@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use super::{
     AttachFailed, BindFailed, Relay,
     attachment::Attachment,
-    convert::{ending_to_wire, event, instant, parse, parse_all, secret, tombstone},
+    convert::{ending_to_wire, event, instant, parse, parse_all, secret, tombstone, way},
 };
 use crate::{
     model::SessionId,
@@ -119,16 +119,10 @@ impl RelayService for Rpc {
     async fn bind(&self, request: Request<pb::BindRequest>) -> Answer<pb::BindResponse> {
         let bind = request.into_inner();
         self.admit(bind.agent_epoch)?;
-        let source = bind.route.unwrap_or_default().source_ip;
-        let source_ip = if source.is_empty() {
-            None
-        } else {
-            Some(parse("route.source_ip", &source)?)
-        };
         self.relay.bind(Bind {
             session: parse("session_id", &bind.session_id)?,
             instance: parse("instance_id", &bind.instance_id)?,
-            source_ip,
+            way: way(bind.route)?,
             deadline: instant("deadline", bind.deadline)?,
             idle_timeout: Duration::from_millis(bind.idle_timeout_ms),
             token: secret(bind.token),

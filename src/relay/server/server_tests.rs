@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{attachment::Staged, rpc::Rpc, *};
 use crate::{
-    relay::{PROTOCOL, egress::Verdict, fake_devtools::FakeBrowser, supervisor::tests::phone},
+    relay::{PROTOCOL, Way, egress::Verdict, fake_devtools::FakeBrowser, supervisor::tests::phone},
     wire::relay::{self as pb, relay_service_server::RelayService},
 };
 
@@ -91,7 +91,7 @@ impl Stand {
         self.relay.bind(Bind {
             session: session.clone(),
             instance: self.instance,
-            source_ip: None,
+            way: Way::default(),
             deadline: boot_now().unwrap().after(Duration::from_secs(60)),
             idle_timeout: Duration::from_secs(60),
             token: None,

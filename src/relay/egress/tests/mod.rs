@@ -5,7 +5,9 @@ mod names;
 mod plain;
 mod refused;
 mod slow;
+mod socks;
 mod tunnels;
+mod upstream;
 
 use std::{
     future::Future,
@@ -26,6 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn bounded<T>(work: impl Future<Output = T>) -> T {
     timeout(PATIENCE, work).await.expect("done in time")
+}
+
+/// Straight, from this address.
+fn from(source: IpAddr) -> Way {
+    Way {
+        source: Some(source),
+        ..Way::default()
+    }
 }
 
 /// A proxy that may reach loopback, with everything that it needs.
@@ -65,7 +75,7 @@ impl Bench {
         };
         let listener = OwnedFd::from(listener.into_std().unwrap());
         let egress = Egress::start(listener, setup, &tasks).unwrap();
-        egress.set_route(Some(Route { source: None }));
+        egress.set_way(Some(Way::default()));
         Self {
             egress,
             meter,

@@ -81,19 +81,14 @@ async fn an_instance_without_a_route_goes_nowhere() {
     for route in [
         None,
         // Not an address of this host.
-        Some(Route {
-            source: Some(IpAddr::from([192, 0, 2, 77])),
-        }),
+        Some(from(IpAddr::from([192, 0, 2, 77]))),
     ] {
-        bench.egress.set_route(route);
+        bench.egress.set_way(route);
         for request in asking_for(&origin.address.to_string()) {
             assert_refused(&bench, &request, "503", Reason::NoRoute).await;
         }
     }
-    let route = Route {
-        source: Some("::1".parse().unwrap()),
-    };
-    bench.egress.set_route(Some(route));
+    bench.egress.set_way(Some(from("::1".parse().unwrap())));
     for request in asking_for(&origin.address.to_string()) {
         assert_refused(&bench, &request, "502", Reason::Unresolved).await;
     }

@@ -85,10 +85,7 @@ async fn connections_leave_from_the_routes_address() {
     let bench = Bench::new().await;
     let origin = bench.origin(answering).await;
     for source in [[127, 0, 0, 2], [127, 0, 0, 3]].map(IpAddr::from) {
-        let route = Route {
-            source: Some(source),
-        };
-        bench.egress.set_route(Some(route));
+        bench.egress.set_way(Some(from(source)));
         let mut client = bench.connect().await;
         client.send(origin.get("/")).await;
         client.head().await;
@@ -106,10 +103,7 @@ async fn a_kept_connection_is_not_used_by_another_route() {
     let origin = bench.origin(answering).await;
     let mut client = bench.connect().await;
     for source in [[127, 0, 0, 2], [127, 0, 0, 3]].map(IpAddr::from) {
-        let route = Route {
-            source: Some(source),
-        };
-        bench.egress.set_route(Some(route));
+        bench.egress.set_way(Some(from(source)));
         client.send(origin.get("/")).await;
         client.head().await;
         client.exactly(2).await;

@@ -1,0 +1,277 @@
+//! The two halves of the outer leg, metered: bare TCP, or TLS to an upstream.
+//!
+//! The meter sits beneath TLS, where the wire is: what an upstream's TLS costs is counted. Bytes
+//! inside it must be seen to be encrypted, so only bare TCP moves in bulk.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
+use tokio_rustls::client::TlsStream;
+
+use super::{
+    bulk::{Pipe, Pull, Push, push_some},
+    source::Sink,
+};
+use crate::relay::meter::Meter;
+
+/// Counts what passes through, as it passes.
+#[derive(Debug)]
+pub(super) struct Metered<T> {
+    io: T,
+    open: Arc<Open>,
+}
+
+/// Counts a connection for as long as either half of it lives.
+#[derive(Debug)]
+struct Open(Arc<Meter>);
+
+/// A connection inside TLS.
+pub(super) type Inside = TlsStream<Metered<TcpStream>>;
+
+/// The way down.
+#[derive(Debug)]
+pub(super) enum Down {
+    Bare(Metered<OwnedReadHalf>),
+    Inside(ReadHalf<Inside>),
+}
+
+/// The way up: writes wait while the gate is shut.
+#[derive(Debug)]
+pub(super) struct Upward {
+    io: Up,
+    gate: watch::Receiver<bool>,
+}
+
+#[derive(Debug)]
+enum Up {
+    Bare(Metered<OwnedWriteHalf>),
+    Inside(WriteHalf<Inside>),
+}
+
+/// Both halves of a connection that was made.
+pub(super) fn bare(stream: Metered<TcpStream>, gate: watch::Receiver<bool>) -> (Down, Upward) {
+    let Metered { io, open } = stream;
+    let (down, up) = io.into_split();
+    let down = Metered {
+        io: down,
+        open: Arc::clone(&open),
+    };
+    let io = Up::Bare(Metered { io: up, open });
+    (Down::Bare(down), Upward { io, gate })
+}
+
+/// The same, where TLS has been spoken.
+pub(super) fn inside(stream: Inside, gate: watch::Receiver<bool>) -> (Down, Upward) {
+    let (down, up) = tokio::io::split(stream);
+    let io = Up::Inside(up);
+    (Down::Inside(down), Upward { io, gate })
+}
+
+/// Ends with a reset: the origin shall not take it for a proper end.
+pub(super) fn reset(down: Down, up: Upward) {
+    match (down, up.io) {
+        (_, Up::Bare(half)) => {
+            drop(half.io.as_ref().set_zero_linger());
+            // Dropped, it would say a proper end first.
+            half.io.forget();
+        }
+        (Down::Inside(down), Up::Inside(up)) => {
+            let whole = down.unsplit(up);
+            drop(whole.get_ref().0.io.set_zero_linger());
+        }
+        // Halves of two connections: never made.
+        (Down::Bare(_), Up::Inside(_)) => {}
+    }
+}
+
+impl Metered<TcpStream> {
+    pub(super) fn new(io: TcpStream, meter: &Arc<Meter>) -> Self {
+        meter.connection_opened();
+        let open = Arc::new(Open(Arc::clone(meter)));
+        Self { io, open }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+/// Waits until the gate is open.
+pub(super) async fn opened(gate: &mut watch::Receiver<bool>) -> io::Result<()> {
+    gate.wait_for(|open| *open)
+        .await
+        .map(drop)
+        .map_err(|_gone| nobody_minds_the_gate())
+}
+
+fn nobody_minds_the_gate() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the supervisor is gone")
+}
+
+// === impl Upward ===
+
+impl Sink for Upward {
+    /// Between any two bytes the gate may shut; what was not written by then waits.
+    async fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            opened(&mut self.gate).await?;
+            let written = tokio::select! {
+                biased;
+                shut = self.gate.wait_for(|open| !open) => {
+                    shut.map(drop).map_err(|_gone| nobody_minds_the_gate())?;
+                    continue;
+                }
+                written = self.io.write(bytes) => written?,
+            };
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[written..];
+        }
+        // TLS may keep the last record back.
+        self.io.flush().await
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        self.io.shutdown().await
+    }
+}
+
+impl Push for Upward {
+    fn is_spliceable(&self) -> bool {
+        matches!(self.io, Up::Bare(_))
+    }
+
+    /// As with [`Sink::put`].
+    async fn push(&mut self, pipe: &mut Pipe) -> io::Result<()> {
+        let Up::Bare(half) = &self.io else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        while !pipe.is_empty() {
+            opened(&mut self.gate).await?;
+            let moved = tokio::select! {
+                biased;
+                shut = self.gate.wait_for(|open| !open) => {
+                    shut.map(drop).map_err(|_gone| nobody_minds_the_gate())?;
+                    continue;
+                }
+                moved = push_some(&half.io, pipe) => moved?,
+            };
+            half.open.0.add_up(moved as u64);
+        }
+        Ok(())
+    }
+}
+
+// === impl Down ===
+
+impl Pull for Down {
+    fn is_spliceable(&self) -> bool {
+        matches!(self, Self::Bare(_))
+    }
+
+    fn pull(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        let Self::Bare(half) = self else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let moved = half.io.pull(pipe)?;
+        half.open.0.add_down(moved as u64);
+        Ok(moved)
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        match self {
+            Self::Bare(half) => Pull::ready(&mut half.io).await,
+            Self::Inside(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+// === bytes ===
+
+impl AsyncRead for Down {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Inside(half) => Pin::new(half).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Up {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Bare(half) => Pin::new(half).poll_write(cx, buf),
+            Self::Inside(half) => Pin::new(half).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(half) => Pin::new(half).poll_flush(cx),
+            Self::Inside(half) => Pin::new(half).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Inside(half) => Pin::new(half).poll_shutdown(cx),
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        self.open.0.add_down((buf.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.open.0.add_up(written as u64);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
