@@ -31,6 +31,8 @@ const EVENTS: usize = 4096;
 const MAX_MESSAGE: u64 = 256 << 20;
 /// Bytes written at once, roughly.
 const BATCH: usize = 64 << 10;
+/// What one message has grown is not kept: most connections are silent most of the time.
+const KEEP: usize = 4 << 10;
 
 /// A command without its id and session.
 #[derive(Debug, Clone, PartialEq)]
@@ -257,6 +259,10 @@ async fn read(
                 Message::Close(..) => return Ok(()),
             }
         }
+        if buffer.is_empty() {
+            // What it was part of may be as large as the largest message so far.
+            buffer = BytesMut::with_capacity(KEEP);
+        }
         if input.read_buf(&mut buffer).await? == 0 {
             return Ok(());
         }
@@ -319,6 +325,9 @@ async fn write(
         timeout(TAKE, output.write_all_buf(&mut buffer))
             .await
             .map_err(|_elapsed| CdpError::TimedOut("a command"))??;
+        if buffer.capacity() > KEEP {
+            buffer = BytesMut::new();
+        }
     }
     output.shutdown().await?;
     Ok(())

@@ -5,6 +5,7 @@
 
 use std::{fmt, fs, io, time::Duration};
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -13,6 +14,8 @@ use crate::{docker::DockerError, model::InstanceId, runtime::failpoint};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// A container that cannot be removed holds up others for so long, and no longer.
+const TURN: Duration = Duration::from_secs(3);
 
 /// What one pass could not do.
 #[derive(Debug, Default)]
@@ -59,7 +62,7 @@ async fn once(tools: &Tools, id: InstanceId) -> Report {
     // Both at once: the relay lets go of the namespace while Docker takes the container down, though
     // not of more than a few: orders that come meanwhile want the host too.
     let taken_down = async {
-        let _turn = tools.removals.acquire().await;
+        let _turn = timeout(TURN, tools.removals.acquire()).await;
         remove(tools, id).await
     };
     let (detached, removed) = tokio::join!(tools.relay.detach(id), taken_down);

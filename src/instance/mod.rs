@@ -51,8 +51,8 @@ pub const INSTANCE_LABEL: &str = "chaser.instance";
 pub const NODE_LABEL: &str = "chaser.node";
 
 const MAILBOX: usize = 16;
-/// How many containers are taken down at once.
-const REMOVALS: usize = 8;
+/// How many containers are taken down at once: more take the cores from the sessions that go on.
+const REMOVALS: usize = 2;
 
 /// `[instance]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -2,10 +2,12 @@
 
 mod clock;
 mod failpoint;
+mod lanes;
 mod pidfd;
 mod tasks;
 
 pub use clock::{boot_id, boot_now, wall_now};
 pub use failpoint::failpoint;
+pub use lanes::Lanes;
 pub use pidfd::Death;
 pub use tasks::{Stuck, Tasks};

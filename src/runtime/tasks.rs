@@ -3,6 +3,7 @@
 
 use std::{future::Future, time::Duration};
 
+use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, error_span};
 
@@ -34,11 +35,18 @@ impl Tasks {
         F: FnOnce(CancellationToken) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        self.spawn_on(&Handle::current(), name, task);
+    }
+
+    /// The same, in another runtime than the one that calls.
+    pub fn spawn_on<F, Fut>(&self, runtime: &Handle, name: &'static str, task: F)
+    where
+        F: FnOnce(CancellationToken) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let work = task(self.stop.child_token());
-        drop(
-            self.tracker
-                .spawn(work.instrument(error_span!(parent: None, "task", name))),
-        );
+        let work = work.instrument(error_span!(parent: None, "task", name));
+        drop(self.tracker.spawn_on(work, runtime));
     }
 
     /// Cancelled once the group is asked to stop.

@@ -52,10 +52,13 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::sleep,
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::SessionView;
-use crate::{model::SessionId, runtime::Tasks};
+use crate::{
+    model::SessionId,
+    runtime::{Lanes, Tasks},
+};
 
 /// Connections that the listener serves at once, attached clients included.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -93,6 +96,7 @@ struct Gateway {
     directory: Arc<dyn Directory>,
     limits: watch::Receiver<Limits>,
     tasks: Tasks,
+    lanes: Arc<Lanes>,
 }
 
 impl fmt::Debug for Gateway {
@@ -103,16 +107,18 @@ impl fmt::Debug for Gateway {
     }
 }
 
-/// Accepts clients on `listener` until `tasks` stop.
+/// Accepts clients on `listener` until `tasks` stop; each is served on one of `lanes`.
 pub fn serve(
     listener: TcpListener,
     directory: Arc<dyn Directory>,
     limits: watch::Receiver<Limits>,
+    lanes: Arc<Lanes>,
     tasks: &Tasks,
 ) {
     let gateway = Gateway {
         directory,
         limits,
+        lanes,
         tasks: tasks.clone(),
     };
     tasks.spawn("gateway", |stop| async move {
@@ -143,14 +149,19 @@ async fn accept(listener: TcpListener, gateway: Gateway) {
 
 fn welcome(stream: TcpStream, place: OwnedSemaphorePermit, gateway: &Gateway) {
     // A socket that is gone already says so here; reading from it says it again.
-    if let Err(error) = tune(&stream) {
-        tracing::debug!(%error, "client gone at once");
-        return;
-    }
-    let serving = gateway.clone();
-    gateway.tasks.spawn("gateway connection", |stop| {
-        http::serve(stream, Arc::new(place), serving, stop)
-    });
+    let stream = match tune(&stream).and_then(|()| stream.into_std()) {
+        Ok(stream) => stream,
+        Err(error) => return debug!(%error, "client gone at once"),
+    };
+    let (serving, lane) = (gateway.clone(), gateway.lanes.next());
+    gateway
+        .tasks
+        .spawn_on(lane, "gateway connection", |stop| async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => http::serve(stream, Arc::new(place), serving, stop).await,
+                Err(error) => warn!(%error, "gateway cannot serve a connection"),
+            }
+        });
 }
 
 fn tune(stream: &TcpStream) -> io::Result<()> {

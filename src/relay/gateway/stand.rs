@@ -26,7 +26,7 @@ use crate::{
         supervisor,
         supervisor::tests::{patient, phone},
     },
-    runtime::{Tasks, boot_now, wall_now},
+    runtime::{Lanes, Tasks, boot_now, wall_now},
 };
 
 struct Known(HashMap<SessionId, watch::Receiver<SessionView>>);
@@ -77,7 +77,8 @@ impl Stand {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        serve(listener, Arc::new(known), seen, &tasks);
+        let lanes = Lanes::start("lane").unwrap();
+        serve(listener, Arc::new(known), seen, lanes, &tasks);
         Self {
             browser,
             session,

@@ -29,7 +29,7 @@ const BATCH: usize = 256 << 10;
 /// a write of its own.
 const LARGE: usize = 32 << 10;
 /// A buffer that one large message has left behind is not kept.
-const KEEP: usize = 1 << 20;
+const KEEP: usize = 16 << 10;
 /// A browser that takes nothing for so long is lost.
 const STUCK: Duration = Duration::from_secs(60);
 

@@ -37,7 +37,7 @@ use crate::{
         egress::{Policy, Resolver},
         gateway,
     },
-    runtime::{Tasks, boot_now},
+    runtime::{Lanes, Tasks, boot_now},
     wire::relay::relay_service_server::RelayServiceServer,
 };
 
@@ -166,7 +166,8 @@ async fn serve(paths: Paths, listener: TcpListener) -> io::Result<()> {
         refused_before: Mutex::default(),
     });
     let clients = tokio::net::TcpListener::from_std(listener)?;
-    accept_once_greeted(&relay, clients, limits_seen);
+    let lanes = Lanes::start("relay cdp")?;
+    accept_once_greeted(&relay, clients, limits_seen, Arc::clone(&lanes));
     let fenced = Arc::clone(&relay);
     tasks.spawn("fence", |stop| async move { fenced.fence.run(stop).await });
     let handover = fds::open(&paths.fd_socket())?;
@@ -207,6 +208,7 @@ fn accept_once_greeted(
     relay: &Arc<Relay>,
     clients: tokio::net::TcpListener,
     limits: watch::Receiver<gateway::Limits>,
+    lanes: Arc<Lanes>,
 ) {
     let (directory, mut greeted) = (Arc::clone(relay), relay.greeted.subscribe());
     let group = relay.tasks.clone();
@@ -216,7 +218,7 @@ fn accept_once_greeted(
             () = stop.cancelled() => false,
         };
         if known {
-            gateway::serve(clients, directory, limits, &group);
+            gateway::serve(clients, directory, limits, lanes, &group);
         }
     });
 }
