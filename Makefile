@@ -33,6 +33,7 @@ lint: ## format and clippy
 	cargo clippy --all-targets --locked -- -D warnings
 
 test: setup tests/clients/node_modules lint ## everything, on real Docker and real Chromium
+	@tests/setup
 	$(CARGO_TEST) --locked
 	$(MAKE) --no-print-directory failpoints
 

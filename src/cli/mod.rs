@@ -16,6 +16,7 @@ mod output;
 mod pool;
 mod profile;
 mod rest;
+mod route;
 mod session;
 mod settings;
 mod shell;
@@ -72,6 +73,9 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// List, check, add, drain and reload egress routes
+    #[command(subcommand)]
+    Route(route::Command),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
@@ -129,6 +133,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Image { args, place } => on_runtime(image::run(&args, &place.load()?)),
         Command::Profile { args, place } => on_runtime(profile::run(args, place)),
         Command::Bench(command) => on_runtime(bench::run(command)),
+        Command::Route(command) => on_runtime(route::run(command)),
         Command::Key(command) => on_runtime(key::run(command)),
     }
 }

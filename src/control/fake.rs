@@ -251,6 +251,48 @@ impl NodeService for FakeNode {
     ) -> Result<Response<pb::RenewLeaseResponse>, Status> {
         Err(never_asked())
     }
+
+    async fn list_routes(
+        &self,
+        _request: Request<pb::ListRoutesRequest>,
+    ) -> Result<Response<pb::ListRoutesResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn check_route(
+        &self,
+        _request: Request<pb::CheckRouteRequest>,
+    ) -> Result<Response<pb::CheckRouteResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn add_routes(
+        &self,
+        _request: Request<pb::AddRoutesRequest>,
+    ) -> Result<Response<pb::AddRoutesResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn remove_route(
+        &self,
+        _request: Request<pb::RemoveRouteRequest>,
+    ) -> Result<Response<pb::RemoveRouteResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn drain_route(
+        &self,
+        _request: Request<pb::DrainRouteRequest>,
+    ) -> Result<Response<pb::DrainRouteResponse>, Status> {
+        Err(never_asked())
+    }
+
+    async fn reload_routes(
+        &self,
+        _request: Request<pb::ReloadRoutesRequest>,
+    ) -> Result<Response<pb::ReloadRoutesResponse>, Status> {
+        Err(never_asked())
+    }
 }
 
 /// What only operators order.

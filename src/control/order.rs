@@ -15,7 +15,7 @@ use super::{
     store::NewSession,
 };
 use crate::{
-    model::{Blame, EndReason, Failure, Phase, SessionId, SessionSpec, Substrate},
+    model::{Blame, EgressWish, EndReason, Failure, Phase, SessionId, SessionSpec, Substrate},
     runtime::wall_now,
 };
 
@@ -30,10 +30,17 @@ const WAIT: Duration = Duration::from_secs(30);
 pub struct Order {
     ttl: Duration,
     profile: String,
+    egress: EgressWish,
     wait: bool,
 }
 
 impl Order {
+    /// With this asked of the way out.
+    #[must_use]
+    pub fn leaving(self, egress: EgressWish) -> Self {
+        Self { egress, ..self }
+    }
+
     /// To be answered when its session is ready, instead of at once.
     #[must_use]
     pub fn waiting(self) -> Self {
@@ -67,6 +74,7 @@ impl Control {
         Ok(Order {
             ttl,
             profile,
+            egress: EgressWish::default(),
             wait: false,
         })
     }
@@ -140,6 +148,7 @@ impl Control {
             idle_timeout: self.inner.idle_timeout,
             labels: BTreeMap::new(),
             cdp_token: None,
+            egress: order.egress,
         };
         let offer = self.offer(&record.id, &spec);
         match offer.instrument(debug_span!("offer")).await {

@@ -13,6 +13,7 @@ use crate::{
         client::{RelayError, Settings},
         launch::{self, Launch},
     },
+    routes::Sources,
     runtime::Tasks,
 };
 
@@ -109,7 +110,10 @@ pub async fn begin(
         pool: config.pool.clone(),
         profiles,
         session: config.session.clone(),
-        routes: config.egress.clone(),
+        egress: Sources {
+            config: config.egress.clone(),
+            added: config.state_dir.join("routes.toml"),
+        },
     };
     Ok(Starting {
         parts,

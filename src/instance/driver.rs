@@ -199,7 +199,7 @@ impl Driver {
                 Effect::Forget => self.tools.journal.instance_gone(self.row.id).await,
                 Effect::Bind => {
                     if let Some(bind) = &self.bound {
-                        self.tools.relay.bind(bind).await?;
+                        give(&self.tools, bind).await?;
                     }
                     Ok(())
                 }
@@ -256,7 +256,7 @@ impl Driver {
         let limit = tools.config.start_timeout;
         tools.relay.attach(id, &profile, limit).await?;
         if let Some(bind) = &self.bound {
-            tools.relay.bind(bind).await?;
+            give(tools, bind).await?;
         }
         info!(instance = %id, "instance attached again");
         Ok(())
@@ -288,6 +288,14 @@ impl Driver {
             warn!(instance = %id, %error, "removed, and the journal does not know");
         }
     }
+}
+
+/// Never without a way: what is not known must not come out anywhere else.
+async fn give(tools: &Tools, bind: &Bind) -> Result<(), InstanceError> {
+    if bind.way.is_none() {
+        return Err(InstanceError::NoWay);
+    }
+    Ok(tools.relay.bind(bind).await?)
 }
 
 fn answer_leaving(order: Order) {

@@ -104,6 +104,9 @@ pub enum InstanceError {
     /// The relay.
     #[error(transparent)]
     Relay(#[from] RelayError),
+    /// Nobody knows any more how its connections leave.
+    #[error("its way out is not known any more")]
+    NoWay,
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -133,7 +136,7 @@ impl Classify for InstanceError {
             Self::Docker(error) => error.class(),
             Self::Namespace(error) => error.class(),
             Self::Process(_) | Self::Undead => Class::Internal,
-            Self::NotHeld => Class::NotFound,
+            Self::NotHeld | Self::NoWay => Class::NotFound,
         }
     }
 }

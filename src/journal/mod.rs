@@ -47,7 +47,7 @@ pub struct Recovered {
     pub sessions: Vec<SessionRow>,
     /// Instances that were not gone.
     pub instances: Vec<InstanceRow>,
-    /// Addresses that are held or rest.
+    /// Routes that are held or rest.
     pub leases: Vec<LeaseRow>,
     /// The lease that was granted last, if ever one was.
     pub lease: Option<Lease>,

@@ -27,8 +27,14 @@ pub struct SessionRow {
     pub failure: Option<Failure>,
     /// The instance under it: the one row that binds the two.
     pub instance: InstanceId,
-    /// The address that it leaves from; `None` for the host's default.
+    /// The address that origins see, where it is known.
     pub egress: Option<IpAddr>,
+    /// Name of its egress route; `None` for the host's default, or a client's own proxy.
+    #[serde(default)]
+    pub route: Option<String>,
+    /// Where that comes out, where it is known.
+    #[serde(default)]
+    pub region: Option<String>,
     /// `Android 10 - Chrome 156 (Mobile)`, from ready on.
     pub device: Option<String>,
     /// Full version of the browser, from ready on.
@@ -49,6 +55,14 @@ pub struct SessionRow {
 }
 
 impl SessionRow {
+    /// Name of the route that it holds. Rows from before routes had names know their address, which
+    /// is the name of its route now.
+    #[must_use]
+    pub fn held_route(&self) -> Option<String> {
+        let address = || self.egress.map(|ip| ip.to_string());
+        self.route.clone().or_else(address)
+    }
+
     /// Charged: it was ready, and did not end through our fault.
     #[must_use]
     pub fn billable(&self) -> bool {
@@ -131,13 +145,14 @@ pub struct Binding {
     pub started_at: String,
 }
 
-/// An address that is held, or rests after it was.
+/// A route that is held, or rests after it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRow {
     /// Who holds it.
     pub instance: InstanceId,
-    /// The address.
-    pub address: IpAddr,
+    /// Its name; rows from before routes had names hold an address, which is one.
+    #[serde(alias = "address")]
+    pub route: String,
     /// When it was given back.
     pub released: Option<BootInstant>,
 }

@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, time::Duration};
 use super::*;
 use crate::{
     model::{
-        EndReason, Ending, InstanceId, InstancePhase, Phase, SessionId, SessionSpec, Substrate,
-        Traffic,
+        EgressWish, EndReason, Ending, InstanceId, InstancePhase, Phase, SessionId, SessionSpec,
+        Substrate, Traffic,
     },
     runtime::{boot_now, wall_now},
 };
@@ -20,6 +20,7 @@ pub(super) fn row() -> SessionRow {
             idle_timeout: Duration::from_secs(300),
             labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
             cdp_token: Some("secret".to_owned()),
+            egress: EgressWish::default(),
         },
         phase: Phase::Creating,
         asked: None,
@@ -27,6 +28,8 @@ pub(super) fn row() -> SessionRow {
         failure: None,
         instance: InstanceId::random(),
         egress: Some([127, 0, 0, 2].into()),
+        route: Some("pool-127.0.0.2".to_owned()),
+        region: Some("de".to_owned()),
         device: None,
         browser_version: None,
         traffic: Traffic::default(),
@@ -61,7 +64,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     let row = row();
     let lease = LeaseRow {
         instance: row.instance,
-        address: [127, 0, 0, 2].into(),
+        route: "pool-127.0.0.2".to_owned(),
         released: None,
     };
     journal

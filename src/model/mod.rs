@@ -13,6 +13,7 @@ mod lease;
 mod lifecycle;
 mod spec;
 mod traffic;
+mod wish;
 
 pub use boot::{BootId, BootInstant, InvalidBootId};
 pub use duty::Duty;
@@ -23,3 +24,4 @@ pub use lease::{Grant, Lease};
 pub use lifecycle::{EndReason, InstancePhase, Phase, UnknownWord};
 pub use spec::{InvalidSpec, SessionSpec, Substrate};
 pub use traffic::Traffic;
+pub use wish::{EgressWish, OwnProxy, Unwritten};

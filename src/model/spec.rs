@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    UnknownWord,
+    EgressWish, UnknownWord,
     failure::{Class, Classify},
 };
 
@@ -62,6 +62,9 @@ pub struct SessionSpec {
     pub labels: BTreeMap<String, String>,
     /// When set, CDP clients must present it. Kept in the journal, never in a log.
     pub cdp_token: Option<String>,
+    /// What is asked of the way out.
+    #[serde(default)]
+    pub egress: EgressWish,
 }
 
 /// An order that no node could accept.

@@ -65,7 +65,9 @@ fn moment(row: &SessionRow, when: When, now: OffsetDateTime, up_for: Duration) -
 mod tests {
     use super::*;
     use crate::{
-        model::{BootInstant, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic},
+        model::{
+            BootInstant, EgressWish, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic,
+        },
         runtime::boot_id,
     };
 
@@ -81,6 +83,7 @@ mod tests {
                 idle_timeout: HOUR,
                 labels: std::collections::BTreeMap::new(),
                 cdp_token: None,
+                egress: EgressWish::default(),
             },
             phase: Phase::Ready,
             asked: None,
@@ -88,6 +91,8 @@ mod tests {
             failure: None,
             instance: InstanceId::random(),
             egress: None,
+            route: None,
+            region: None,
             device: None,
             browser_version: None,
             traffic: Traffic::default(),

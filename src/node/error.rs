@@ -9,7 +9,7 @@ use crate::{
     journal::JournalError,
     model::{Class, Classify, SessionId},
     relay::{client::RelayError, launch::LaunchError},
-    routes::RouteError,
+    routes::{Refused, RouteError},
 };
 
 /// An order that was not followed.
@@ -50,9 +50,18 @@ pub enum NodeError {
         /// When asking again may help.
         retry_after: Duration,
     },
-    /// No address.
+    /// No route.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// Routes that are written down wrongly.
+    #[error(transparent)]
+    Routes(Box<Refused>),
+    /// No such route.
+    #[error("there is no egress route `{name}`, or not where it can be changed")]
+    UnknownRoute {
+        /// Which was asked for.
+        name: String,
+    },
     /// Another owner has taken the node over.
     #[error("a lease of epoch {known} was granted: epoch {epoch} owns this node no more")]
     OldLease {
@@ -95,6 +104,8 @@ impl NodeError {
             | Self::OldLease { .. }
             | Self::Relay(_)
             | Self::Route(_)
+            | Self::Routes(_)
+            | Self::UnknownRoute { .. }
             | Self::NotReady { .. }
             | Self::Journal(_)
             | Self::Clock(_)
@@ -106,7 +117,8 @@ impl NodeError {
 impl Classify for NodeError {
     fn class(&self) -> Class {
         match self {
-            Self::Unknown { .. } => Class::NotFound,
+            Self::Unknown { .. } | Self::UnknownRoute { .. } => Class::NotFound,
+            Self::Routes(_) => Class::Invalid,
             Self::OtherSpec { .. } | Self::OldLease { .. } => Class::Conflict,
             Self::Relay(error) => error.class(),
             Self::Full { .. } | Self::Short { .. } | Self::Strained { .. } => Class::Exhausted,
@@ -125,6 +137,9 @@ pub enum StartError {
     /// The pool's configuration.
     #[error(transparent)]
     Pool(#[from] UnknownProfile),
+    /// The egress routes.
+    #[error(transparent)]
+    Routes(#[from] Refused),
     /// The journal, or another agent on its directory.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -139,7 +154,7 @@ pub enum StartError {
 impl Classify for StartError {
     fn class(&self) -> Class {
         match self {
-            Self::Pool(_) => Class::Invalid,
+            Self::Pool(_) | Self::Routes(_) => Class::Invalid,
             Self::Journal(error) => error.class(),
             Self::Docker(error) => error.class(),
             Self::Relay(error) => error.class(),

@@ -26,6 +26,7 @@ mod shed;
 mod status;
 mod upkeep;
 mod vitals;
+mod ways;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -56,7 +57,7 @@ use crate::{
         client::{RelayClient, Settings, Welcome},
         launch::{Launch, LaunchError},
     },
-    routes::{self, Routes},
+    routes::{Routes, Sources},
     runtime::Tasks,
     session::{self, Host, Hub, Sessions},
 };
@@ -82,8 +83,8 @@ pub struct Parts {
     pub profiles: Catalogue,
     /// `[session]`.
     pub session: session::Config,
-    /// `[egress]`.
-    pub routes: routes::Config,
+    /// Where the egress routes are written down.
+    pub egress: Sources,
 }
 
 /// A host of sessions. Cheap to clone.
@@ -98,6 +99,7 @@ struct Inner {
     max_sessions: u32,
     config: Config,
     session: session::Config,
+    egress: Sources,
     journal: Journal,
     instances: Arc<Instances>,
     pool: Pool,
@@ -140,7 +142,7 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
         gateway: None,
     };
     let welcome = link.greet(&known.sessions).await?;
-    let routes = Routes::new(&parts.routes, journal.clone(), &known.leases);
+    let routes = Routes::new(parts.egress.all()?, journal.clone(), &known.leases);
     let tools = Tools::new(
         known.node,
         (parts.instance, parts.profiles),
@@ -160,6 +162,7 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
             max_sessions,
             config: parts.node,
             session: parts.session,
+            egress: parts.egress,
             sessions: Sessions::new(host, journal.clone(), hub.clone(), tasks),
             journal,
             instances,
@@ -210,6 +213,8 @@ impl Node {
         tasks.spawn("drain", |stop| drain::run(drained, stop));
         tasks.spawn("disowned", |stop| ownership::run(disowned, stop));
         vitals.start(&node(), tasks);
+        let watched = node();
+        tasks.spawn("egress routes", |stop| ways::run(watched, stop));
         tasks.spawn("pool", |stop| pool::run(kept, stop));
         self.condition(|conditions| conditions.settled = true);
         info!(node = %self.inner.id, max_sessions = self.inner.max_sessions, "node ready");

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     instance::{self, Instance, View},
     journal::SessionRow,
-    model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic},
+    model::{EgressWish, EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic},
     runtime::{boot_now, wall_now},
     session::{Grant, Session, SlotChange, Snapshot},
 };
@@ -32,7 +32,7 @@ pub struct Placement {
     pub container_id: Option<String>,
     /// Pid of its init, while it runs.
     pub container_pid: Option<u32>,
-    /// `direct <ip>`, or `direct` for the host's default address.
+    /// The route's name and kind, or `direct` for the host's default address.
     pub route: String,
     /// The relay's pid, 0 when there is none.
     pub relay_pid: u32,
@@ -87,6 +87,8 @@ impl Node {
             failure: None,
             instance,
             egress: None,
+            route: None,
+            region: None,
             device: None,
             browser_version: None,
             traffic: Traffic::default(),
@@ -96,13 +98,18 @@ impl Node {
             deadline: now.after(spec.ttl),
             spec,
         };
-        let profile = row.spec.profile.clone();
+        let (profile, wish) = (row.spec.profile.clone(), row.spec.egress.clone());
         self.sessions()
-            .order(row, |live| self.grant(live, instance, &profile))
+            .order(row, |live| self.grant(live, instance, (&profile, &wish)))
     }
 
     /// What a new session is given: a parked instance where there is one, room for another where not.
-    fn grant(&self, live: usize, fresh: InstanceId, profile: &str) -> Result<Grant, NodeError> {
+    fn grant(
+        &self,
+        live: usize,
+        fresh: InstanceId,
+        (profile, wish): (&str, &EgressWish),
+    ) -> Result<Grant, NodeError> {
         let (pool, max) = (self.pool(), self.max_sessions());
         let slot = pool.take(profile, self.instances());
         let room = Room {
@@ -123,20 +130,20 @@ impl Node {
                 return Err(NodeError::Short { starting });
             }
         };
-        let lease = if admitted {
+        let route = if admitted {
             let instance = slot.as_ref().map_or(fresh, |slot| slot.id);
-            self.routes().take(instance).map_err(NodeError::from)
+            self.routes().take(instance, wish).map_err(NodeError::from)
         } else {
             Err(NodeError::Full { max })
         };
-        match (lease, slot) {
-            (Ok(lease), slot) => {
+        match (route, slot) {
+            (Ok(route), slot) => {
                 pool.ordered(profile, slot.is_some());
                 if let Some(slot) = &slot {
                     self.tell(slot, SlotChange::Claimed);
                 }
                 Ok(Grant {
-                    lease,
+                    route,
                     parked: slot.map(|slot| (slot.id, slot.phone)),
                 })
             }
@@ -145,6 +152,21 @@ impl Node {
                 Err(error)
             }
             (Err(error), None) => Err(error),
+        }
+    }
+
+    /// The way out of a session, for operators: never a login.
+    fn describe_route(&self, row: &SessionRow) -> String {
+        if let Some(own) = &row.spec.egress.own {
+            return format!("own {}", own.server);
+        }
+        let Some(name) = row.held_route() else {
+            return "direct".to_owned();
+        };
+        match self.routes().named(&name) {
+            Some(route) if route.address().is_some() => route.describe(),
+            Some(route) => route.to_string(),
+            None => format!("{name} (configured no longer)"),
         }
     }
 
@@ -254,9 +276,7 @@ impl Node {
                 .filter(|container| container.running)
                 .map(|container| container.pid),
             container_id: container.map(|container| container.id),
-            route: row
-                .egress
-                .map_or_else(|| "direct".to_owned(), |ip| format!("direct {ip}")),
+            route: self.describe_route(&row),
             relay_pid: relay.as_ref().map_or(0, |relay| relay.pid),
             relay_id: relay.map_or_else(String::new, |relay| relay.relay_id),
         })

@@ -2,7 +2,7 @@
 //!
 //! | what is left | then |
 //! |---|---|
-//! | our container, a record of the relay's that is valid | session, instance and address are rows again |
+//! | our container, a record of the relay's that is valid | session, instance and route are rows again |
 //! | our container, its session ended in the journal | the instance is a row again, and destroyed |
 //! | our container, no valid record | an orphan: the sweep's business, after its grace |
 //! | an ending that the relay still tells, with a record | the session is a row again, and ends that way |
@@ -10,7 +10,7 @@
 //! A record is the session's row as the agent gave it to the relay with the claim. The relay is the
 //! less trusted process: a record counts only for the container of ours that it names.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::collections::HashMap;
 
 use time::OffsetDateTime;
 use tracing::{error, info, warn};
@@ -58,10 +58,10 @@ fn told(ended: &Ended, oldest: OffsetDateTime) -> Option<SessionRow> {
     (row.id == ended.session && ended.ending.at > oldest).then_some(row)
 }
 
-const fn lease(instance: InstanceId, address: IpAddr) -> LeaseRow {
+const fn lease(instance: InstanceId, route: String) -> LeaseRow {
     LeaseRow {
         instance,
-        address,
+        route,
         released: None,
     }
 }
@@ -122,7 +122,7 @@ async fn found(
         // Known, and the instance is not: it had been given up.
         Ok(Some(_)) => node.journal().instance(row.clone()).await,
         Ok(None) => {
-            let lease = session.egress.map(|address| lease(instance, address));
+            let lease = session.held_route().map(|route| lease(instance, route));
             if let Some(lease) = &lease {
                 node.routes().restore(lease);
             }

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
-    model::{EndReason, Ending, SessionId, SessionSpec, Substrate, Traffic},
+    model::{EgressWish, EndReason, Ending, SessionId, SessionSpec, Substrate, Traffic},
     relay::client::Held,
     runtime::boot_now,
 };
@@ -18,6 +18,7 @@ fn row(instance: InstanceId) -> SessionRow {
             idle_timeout: ttl,
             labels: BTreeMap::new(),
             cdp_token: None,
+            egress: EgressWish::default(),
         },
         phase: Phase::Ready,
         asked: None,
@@ -25,6 +26,8 @@ fn row(instance: InstanceId) -> SessionRow {
         failure: None,
         instance,
         egress: Some([127, 0, 0, 2].into()),
+        route: None,
+        region: None,
         device: None,
         browser_version: None,
         traffic: Traffic::default(),

@@ -84,7 +84,7 @@ pub(super) async fn run(node: &Node, mut known: Recovered, tasks: &Tasks) {
         if lease.released.is_none() && !held {
             let released = node.routes().release(lease.instance).await;
             if let Err(error) = released {
-                warn!(instance = %lease.instance, %error, "an address could not be given back");
+                warn!(instance = %lease.instance, %error, "a route could not be given back");
             }
         }
     }
@@ -243,7 +243,11 @@ async fn adopt(
                 phase: InstancePhase::Bound,
                 ..instance.clone()
             };
-            let claim = Some(session::claim(&row));
+            // What it holds goes on; only a relay that lost it would have to be told the way again.
+            let way = node.routes().way(&row).inspect_err(|lost| {
+                warn!(session = %row.id, %lost, "it ends if the relay forgets it");
+            });
+            let claim = Some(session::claim(&row, way.ok()));
             node.instances().adopt(bound, phone, claim).await
         }
         None => Err(StartError::Replaced),

@@ -52,8 +52,13 @@ impl Shedder {
                 Toll::Everybody => self.take(node, standing, |_row| true).await,
                 Toll::OnLostRoutes => {
                     let beyond = |one: &&LostRoute| one.gone_for >= self.route_grace;
-                    let lost: Vec<_> = lost.iter().filter(beyond).map(|l| l.address).collect();
-                    let on_it = |row: &SessionRow| row.egress.is_some_and(|at| lost.contains(&at));
+                    let lost: Vec<_> = lost
+                        .iter()
+                        .filter(beyond)
+                        .map(|l| l.route.clone())
+                        .collect();
+                    let on_it =
+                        |row: &SessionRow| row.held_route().is_some_and(|at| lost.contains(&at));
                     self.take(node, standing, on_it).await;
                 }
                 Toll::OneByOne => self.take_one(node, standing).await,

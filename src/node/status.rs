@@ -159,11 +159,13 @@ impl Node {
             closing: count(Phase::Closing),
             destroying: saturated(self.destroying()),
             addresses: addresses
-                .map(|one| AddressStatus {
-                    ip: one.address,
-                    usable: one.usable,
-                    sessions: saturated(one.held),
-                    cooling_until: one.resting.map(|left| now + left),
+                .filter_map(|one| {
+                    Some(AddressStatus {
+                        ip: one.route.address()?,
+                        usable: one.usable,
+                        sessions: saturated(one.standing.held),
+                        cooling_until: one.standing.resting.map(|left| now + left),
+                    })
                 })
                 .collect(),
             relay_pid: relay.as_ref().map_or(0, |relay| relay.pid),

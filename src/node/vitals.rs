@@ -3,7 +3,7 @@
 //!
 //! Docker and the relay are asked by tasks of their own, so that one that hangs delays no measure.
 
-use std::{collections::HashMap, future::Future, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, future::Future, path::PathBuf, time::Duration};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,8 @@ pub(super) struct Vitals {
     paths: Vec<PathBuf>,
     docker: Pulse,
     relay: Pulse,
-    /// Since when configured addresses have been gone.
-    lost: HashMap<IpAddr, Instant>,
+    /// Since when routes have been gone.
+    lost: HashMap<String, Instant>,
     /// Since when instances have been leaving.
     leaving: HashMap<InstanceId, Instant>,
 }
@@ -137,24 +137,27 @@ impl Vitals {
     }
 
     fn lost_routes(&mut self, node: &Node) -> Vec<LostRoute> {
-        let gone: Vec<_> = node.routes().occupancy();
-        let gone: Vec<_> = gone.iter().filter(|address| !address.usable).collect();
+        let routes = node.routes().occupancy().into_iter();
+        let gone = routes.filter(|one| !one.usable || one.outage.is_some());
+        let gone: Vec<_> = gone
+            .map(|one| (one.route.name.clone(), one.outage))
+            .collect();
         self.lost
-            .retain(|address, _| gone.iter().any(|lost| lost.address == *address));
+            .retain(|route, _| gone.iter().any(|(name, _)| name == route));
         let rows: Vec<_> = node.sessions().all().iter().map(|s| s.row()).collect();
-        let on = |address| {
+        let on = |route: &str| {
             let live = rows.iter().filter(|row| row.phase != Phase::Ended);
-            live.filter(|row| row.egress == Some(address)).count()
+            live.filter(|row| row.held_route().as_deref() == Some(route))
+                .count()
         };
         gone.iter()
-            .map(|lost| LostRoute {
-                address: lost.address,
-                gone_for: self
-                    .lost
-                    .entry(lost.address)
-                    .or_insert_with(Instant::now)
-                    .elapsed(),
-                sessions: on(lost.address),
+            .map(|(route, outage)| LostRoute {
+                gone_for: outage.unwrap_or_else(|| {
+                    let since = self.lost.entry(route.clone());
+                    since.or_insert_with(Instant::now).elapsed()
+                }),
+                sessions: on(route),
+                route: route.clone(),
             })
             .collect()
     }

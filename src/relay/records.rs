@@ -112,7 +112,7 @@ mod tests {
         let bind = Bind {
             session: SessionId::random(),
             instance: InstanceId::random(),
-            way: Way::default(),
+            way: Some(Way::default()),
             deadline: boot_now().unwrap(),
             idle_timeout: Duration::ZERO,
             token: None,

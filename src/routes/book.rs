@@ -1,148 +1,220 @@
-//! Who holds which address: pure, the clock and the probe are passed in.
+//! Who holds which route: pure, the clock and the probe are passed in.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::HashMap, time::Duration};
+
+use sha2::{Digest, Sha256};
 
 use crate::model::{BootInstant, InstanceId};
 
-/// One instance's hold on one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One instance's hold on one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// Who.
     pub instance: InstanceId,
-    /// What.
-    pub address: IpAddr,
+    /// What: a route's name.
+    pub route: String,
     /// Since when it rests; `None` while it is held.
     pub released: Option<BootInstant>,
 }
 
-/// The configured addresses and the holds on them.
-#[derive(Debug, Clone)]
-pub struct Book {
-    addresses: Vec<IpAddr>,
-    per_address: usize,
-    cooldown: Duration,
-    holds: Vec<Hold>,
+/// How a route may be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// By so many instances at a time.
+    pub sessions: usize,
+    /// It rests for so long after the last of them.
+    pub cooldown: Duration,
 }
 
-/// One address as it is now.
+/// The holds, and when each route was given last.
+#[derive(Debug, Clone, Default)]
+pub struct Book {
+    /// In the order of the configuration.
+    routes: Vec<(String, Terms)>,
+    holds: Vec<Hold>,
+    /// Counts what was given: a larger number was later.
+    given: HashMap<String, u64>,
+    count: u64,
+}
+
+/// One route as it is held now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Occupancy {
-    /// Which.
-    pub address: IpAddr,
-    /// Whether a socket can be bound to it.
-    pub usable: bool,
+pub struct Standing {
     /// How many hold it.
     pub held: usize,
     /// How much longer it rests.
     pub resting: Option<Duration>,
 }
 
-/// No address can be given now.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no egress address is free: of {configured} configured, {held} held, {resting} resting, \
-     {unusable} not bindable on this host"
-)]
+/// No route can be given now.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exhausted {
-    /// How many there are.
-    pub configured: usize,
-    /// How many are held by as many sessions as may.
+    /// What was asked for; empty when anything would have done.
+    pub asked: String,
+    /// How many fit that.
+    pub fitting: usize,
+    /// How many of them are held by as many sessions as may.
     pub held: usize,
     /// How many rest.
     pub resting: usize,
-    /// How many are not this host's.
+    /// How many cannot be used: not of this host, ill or taken out of service.
     pub unusable: usize,
     /// When the first that rests has rested enough.
     pub retry_after: Option<Duration>,
 }
 
-impl Book {
-    /// Nothing held.
-    #[must_use]
-    pub fn new(addresses: Vec<IpAddr>, per_address: u32, cooldown: Duration) -> Self {
-        Self {
-            addresses,
-            per_address: usize::try_from(per_address).unwrap_or(usize::MAX).max(1),
-            cooldown,
-            holds: Vec::new(),
+impl std::error::Error for Exhausted {}
+
+impl std::fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let with = match &*self.asked {
+            "" => String::new(),
+            asked => format!(" with {asked}"),
+        };
+        if self.fitting == 0 {
+            return write!(f, "this node has no egress route{with}");
         }
+        write!(
+            f,
+            "no egress route{with} is free: of {} that fit, {} held, {} resting, {} not usable now",
+            self.fitting, self.held, self.resting, self.unusable
+        )
+    }
+}
+
+impl Book {
+    /// What there is, from now on; holds on what is there no longer stay until they are given back.
+    pub fn set_routes(&mut self, routes: Vec<(String, Terms)>) {
+        self.routes = routes;
     }
 
-    /// Whether no address is configured.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.addresses.is_empty()
-    }
-
-    /// A hold from before a restart, also on an address that is configured no longer.
+    /// A hold from before a restart, also on a route that is configured no longer.
     pub fn restore(&mut self, hold: Hold) {
         self.holds.push(hold);
     }
 
-    /// Gives the least held address that is free; asking again for the same instance answers the
-    /// same address.
+    fn terms(&self, route: &str) -> Option<Terms> {
+        let mut routes = self.routes.iter();
+        routes
+            .find(|(name, _)| name == route)
+            .map(|(_, terms)| *terms)
+    }
+
+    /// How a route is held now.
+    #[must_use]
+    pub fn standing(&self, route: &str, now: BootInstant) -> Standing {
+        let holds = || self.holds.iter().filter(|hold| hold.route == route);
+        let held = holds().filter(|hold| hold.released.is_none()).count();
+        let cooldown = self
+            .terms(route)
+            .map_or(Duration::ZERO, |terms| terms.cooldown);
+        let rest = holds()
+            .filter_map(|hold| rest_left(hold.released?, now, cooldown))
+            .max();
+        Standing {
+            held,
+            // It rests after its last session: while one holds it, it works.
+            resting: rest.filter(|_| held == 0),
+        }
+    }
+
+    /// Gives one of `fitting`: the least held, then the one that was given longest ago, then the first
+    /// of the configuration. With a `key` the order is the key's own, and the same for ever. Asking again
+    /// for the same instance answers the same route.
     ///
     /// # Errors
     /// [`Exhausted`], with when to ask again.
     pub fn take(
         &mut self,
         instance: InstanceId,
+        (fitting, key): (&[&str], &str),
         now: BootInstant,
-        usable: impl Fn(IpAddr) -> bool,
-    ) -> Result<IpAddr, Exhausted> {
-        if let Some(address) = self.held_by(instance) {
-            return Ok(address);
+        usable: impl Fn(&str) -> bool,
+    ) -> Result<String, Exhausted> {
+        if let Some(route) = self.held_by(instance) {
+            return Ok(route.to_owned());
         }
-        let state = self.occupancy(now, usable);
-        let free =
-            |one: &&Occupancy| one.usable && one.resting.is_none() && one.held < self.per_address;
-        // The first of the least held: the order of the configuration breaks ties.
-        let Some(best) = state.iter().filter(free).min_by_key(|one| one.held) else {
-            return Err(self.exhausted(&state));
+        let mut free: Vec<_> = fitting
+            .iter()
+            .filter_map(|route| {
+                let (terms, standing) = (self.terms(route)?, self.standing(route, now));
+                let free = standing.resting.is_none() && standing.held < terms.sessions;
+                let given = self.given.get(*route).copied().unwrap_or(0);
+                free.then_some((*route, standing.held, given))
+            })
+            .collect();
+        if key.is_empty() {
+            free.sort_by_key(|(_, held, given)| (*held, *given));
+        } else {
+            free.sort_by_cached_key(|(route, ..)| affinity(key, route));
+        }
+        // What is usable is asked last, and of no more than need be: it may cost a system call.
+        let Some((route, ..)) = free.into_iter().find(|(route, ..)| usable(route)) else {
+            return Err(self.exhausted(fitting, now, usable));
         };
-        let address = best.address;
+        let route = route.to_owned();
+        self.count += 1;
+        self.given.insert(route.clone(), self.count);
         // What the instance may have given back before goes on resting.
         self.holds.push(Hold {
             instance,
-            address,
+            route: route.clone(),
             released: None,
         });
-        Ok(address)
+        Ok(route)
     }
 
-    fn exhausted(&self, state: &[Occupancy]) -> Exhausted {
-        let count = |what: fn(&Occupancy, usize) -> bool| {
-            let per_address = self.per_address;
-            state.iter().filter(|one| what(one, per_address)).count()
+    fn exhausted(
+        &self,
+        fitting: &[&str],
+        now: BootInstant,
+        usable: impl Fn(&str) -> bool,
+    ) -> Exhausted {
+        let mut exhausted = Exhausted {
+            asked: String::new(),
+            fitting: fitting.len(),
+            held: 0,
+            resting: 0,
+            unusable: 0,
+            retry_after: None,
         };
-        Exhausted {
-            configured: state.len(),
-            held: count(|one, limit| one.usable && one.held >= limit),
-            resting: count(|one, _| one.usable && one.resting.is_some()),
-            unusable: count(|one, _| !one.usable),
-            retry_after: state
-                .iter()
-                .filter(|one| one.usable)
-                .filter_map(|one| one.resting)
-                .min(),
+        for route in fitting {
+            let standing = self.standing(route, now);
+            if !usable(route) {
+                exhausted.unusable += 1;
+            } else if let Some(left) = standing.resting {
+                exhausted.resting += 1;
+                let first = exhausted.retry_after.map_or(left, |first| first.min(left));
+                exhausted.retry_after = Some(first);
+            } else {
+                exhausted.held += 1;
+            }
         }
+        exhausted
     }
 
     /// What `instance` holds now.
     #[must_use]
-    pub fn held_by(&self, instance: InstanceId) -> Option<IpAddr> {
+    pub fn held_by(&self, instance: InstanceId) -> Option<&str> {
         self.holds
             .iter()
             .find(|hold| hold.instance == instance && hold.released.is_none())
-            .map(|hold| hold.address)
+            .map(|hold| &*hold.route)
+    }
+
+    /// Whether anybody holds this route now.
+    #[must_use]
+    pub fn is_held(&self, route: &str) -> bool {
+        let mut holds = self.holds.iter();
+        holds.any(|hold| hold.route == route && hold.released.is_none())
     }
 
     /// What `from` holds is `to`'s from now on; `None` where it holds nothing.
-    pub fn pass_on(&mut self, from: InstanceId, to: InstanceId) -> Option<IpAddr> {
+    pub fn pass_on(&mut self, from: InstanceId, to: InstanceId) -> Option<&str> {
         let held = |hold: &&mut Hold| hold.instance == from && hold.released.is_none();
         let hold = self.holds.iter_mut().find(held)?;
         hold.instance = to;
-        Some(hold.address)
+        Some(&hold.route)
     }
 
     /// Gives back what `instance` holds; `None` where it holds nothing.
@@ -152,45 +224,47 @@ impl Book {
             .iter_mut()
             .find(|hold| hold.instance == instance && hold.released.is_none())?;
         hold.released = Some(now);
-        Some(*hold)
+        Some(hold.clone())
     }
 
     /// Drops what has rested enough; answers whose holds they were.
     pub fn sweep(&mut self, now: BootInstant) -> Vec<InstanceId> {
-        let cooldown = self.cooldown;
-        let over = |hold: &Hold| {
-            hold.released
-                .is_some_and(|at| rest_left(at, now, cooldown).is_none())
-        };
-        let rested = self.holds.iter().filter(|hold| over(hold));
-        let rested = rested.map(|hold| hold.instance).collect();
-        self.holds.retain(|hold| !over(hold));
-        rested
-    }
-
-    /// Every configured address as it is now.
-    #[must_use]
-    pub fn occupancy(&self, now: BootInstant, usable: impl Fn(IpAddr) -> bool) -> Vec<Occupancy> {
-        let one = |address: &IpAddr| {
-            let holds = || self.holds.iter().filter(|hold| hold.address == *address);
-            let held = holds().filter(|hold| hold.released.is_none()).count();
-            let rest = holds()
-                .filter_map(|hold| rest_left(hold.released?, now, self.cooldown))
-                .max();
-            Occupancy {
-                address: *address,
-                usable: usable(*address),
-                held,
-                // It rests after its last session: while one holds it, it works.
-                resting: rest.filter(|_| held == 0),
+        let over: Vec<bool> = self
+            .holds
+            .iter()
+            .map(|hold| {
+                let cooldown = self
+                    .terms(&hold.route)
+                    .map_or(Duration::ZERO, |t| t.cooldown);
+                let left = |at| rest_left(at, now, cooldown);
+                hold.released.is_some_and(|at| left(at).is_none())
+            })
+            .collect();
+        let mut rested = Vec::new();
+        let mut each = over.into_iter();
+        self.holds.retain(|hold| {
+            let over = each.next().unwrap_or(false);
+            if over {
+                rested.push(hold.instance);
             }
-        };
-        self.addresses.iter().map(one).collect()
+            !over
+        });
+        rested
     }
 }
 
-/// How much longer an address rests; `None` when it has rested enough. What was released in an
-/// earlier boot has rested at least since this one began.
+/// How far a route is from a key: the nearest that is free is given (rendezvous hashing), so a key
+/// keeps its route whatever else comes and goes.
+fn affinity(key: &str, route: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(key.as_bytes());
+    hash.update([0]);
+    hash.update(route.as_bytes());
+    hash.finalize().into()
+}
+
+/// How much longer a route rests; `None` when it has rested enough. What was released in an earlier
+/// boot has rested at least since this one began.
 fn rest_left(released: BootInstant, now: BootInstant, cooldown: Duration) -> Option<Duration> {
     let since = if released.boot == now.boot {
         now.micros.saturating_sub(released.micros)

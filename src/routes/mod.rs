@@ -1,66 +1,62 @@
-//! Egress routes: which local address a session's connections leave from, and who holds it.
+//! Egress routes: the ways out of this node, and who holds which.
 //!
-//! An address is *usable* when a socket can be bound to it, *held* by up to `sessions_per_address`
-//! instances, and *rests* for the cool-down after the last of them. Which one is given is decided by
-//! [`book`], which is pure; what is held is journalled with the order that asked for it, before any
-//! packet can leave. Without configured addresses every session shares the host's default one, and
-//! nothing is held.
+//! ```text
+//!   [egress] addresses ─┐
+//!   [[route]] in a file ┴▶ Route ── fits an order's wish? ─▶ book: free? ─▶ held by an instance
+//!                                                                            │ way(): the relay's words
+//! ```
+//!
+//! A route is *usable* when what it needs of this host is there, *held* by up to `sessions` instances,
+//! and *rests* for its cool-down after the last of them. Which one is given is decided by [`book`],
+//! which is pure; what is held is journalled with the order that asked for it, before any packet can
+//! leave. Without any route sessions share the host's default address, and nothing is held.
+//!
+//! How a route fares is judged by [`health`] from what the relay counts; [`watch`] puts that to account. An
+//! ill one is given to nobody until it has rested and proved itself.
+//!
+//! Logins stay here and in the relay: journal and records name a route, never what it is made of.
 
 mod book;
+mod config;
+mod expand;
+mod health;
+mod own;
+mod read;
+mod route;
+mod secret;
+mod sources;
+mod state;
+mod template;
+mod watch;
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tracing::warn;
 
-pub use book::{Book, Exhausted, Hold, Occupancy};
+pub use book::{Book, Exhausted, Hold, Standing, Terms};
+pub use config::Config;
+pub use health::{Fault, Health, State};
+pub use own::{InvalidProxy, check_own};
+pub use read::{Refused, from_file, from_text};
+pub use route::{Geolocation, Kind, Place, Proxy, Route};
+pub use sources::Sources;
+pub use template::Facts;
+
+use self::state::hold;
 
 use crate::{
-    journal::{Journal, JournalError, LeaseRow},
-    model::{Class, Classify, InstanceId},
+    journal::{Journal, JournalError, LeaseRow, SessionRow},
+    model::{Class, Classify, EgressWish, InstanceId},
+    relay::Way,
     runtime::boot_now,
 };
-
-/// `[egress]` of the configuration: the addresses and the policy.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Local addresses that sessions leave from. Empty: the host's default address, shared by all.
-    pub addresses: Vec<IpAddr>,
-    /// How many sessions may hold one address at a time.
-    pub sessions_per_address: u32,
-    /// How long an address rests after its last session.
-    #[serde(with = "crate::model::duration")]
-    pub cooldown: Duration,
-    /// CIDRs that pages may reach although they are in the built-in deny list.
-    pub allow: Vec<ipnet::IpNet>,
-    /// `ip:port` of the name servers; empty means those of the host.
-    pub nameservers: Vec<SocketAddr>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            addresses: Vec::new(),
-            sessions_per_address: 1,
-            cooldown: Duration::ZERO,
-            allow: Vec::new(),
-            nameservers: Vec::new(),
-        }
-    }
-}
 
 /// Why there is no route.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// Every address is held, rests or cannot be used.
+    /// None fits, or all that fit are held, rest or cannot be used.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
     /// The boot clock cannot be read.
@@ -77,108 +73,201 @@ impl Classify for RouteError {
     }
 }
 
-/// The addresses of this node. Cheap to clone.
+/// Why a session's way out is not known any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The route is gone from the configuration.
+    #[error("its egress route `{0}` is configured no longer")]
+    Route(String),
+    /// The login of a client's own proxy is kept in memory alone.
+    #[error("the login of its client's own proxy is not kept across restarts of both processes")]
+    Login,
+    /// The client's own proxy is none.
+    #[error(transparent)]
+    Proxy(#[from] InvalidProxy),
+}
+
+/// A route that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// To be journalled before anything uses it.
+    pub lease: LeaseRow,
+    /// The address that origins will see, where it is known.
+    pub exit_ip: Option<IpAddr>,
+    /// Where that is, where it is known.
+    pub region: Option<String>,
+}
+
+/// One route as it is now.
+#[derive(Debug, Clone)]
+pub struct Occupancy {
+    /// Which.
+    pub route: Arc<Route>,
+    /// Whether what it needs of this host is there.
+    pub usable: bool,
+    /// How it is held.
+    pub standing: Standing,
+    /// The address that origins see, where it is known.
+    pub exit_ip: Option<IpAddr>,
+    /// Whether it was taken out of service.
+    pub drained: bool,
+    /// Where it stands.
+    pub state: State,
+    /// For how long nothing has gone by way of it although it was tried.
+    pub outage: Option<Duration>,
+    /// What connections by way of it came to.
+    pub health: Health,
+}
+
+/// The routes of this node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Routes {
     /// Held for a decision only, never across a wait.
-    book: Arc<Mutex<Book>>,
+    state: Arc<Mutex<state::State>>,
     journal: Journal,
 }
 
 impl Routes {
-    /// The configured addresses with what the journal knows of them.
+    /// These routes with what the journal knows of them.
     #[must_use]
-    pub fn new(config: &Config, journal: Journal, known: &[LeaseRow]) -> Self {
-        let mut book = Book::new(
-            config.addresses.clone(),
-            config.sessions_per_address,
-            config.cooldown,
-        );
+    pub fn new(routes: Vec<Route>, journal: Journal, known: &[LeaseRow]) -> Self {
+        let mut state = state::State::default();
+        state.set(routes);
         for row in known {
-            book.restore(Hold {
-                instance: row.instance,
-                address: row.address,
-                released: row.released,
-            });
+            state.book.restore(hold(row));
         }
         Self {
-            book: Arc::new(Mutex::new(book)),
+            state: Arc::new(Mutex::new(state)),
             journal,
         }
     }
 
-    /// A hold that was found after the start, on an address that nobody else holds.
+    /// Other routes from now on. Sessions keep theirs: what they hold stays known until they let go.
+    pub fn replace(&self, routes: Vec<Route>) {
+        self.state.lock().set(routes);
+    }
+
+    /// A hold that was found after the start, on a route that nobody else holds.
     pub fn restore(&self, row: &LeaseRow) {
-        self.book.lock().restore(Hold {
-            instance: row.instance,
-            address: row.address,
-            released: row.released,
-        });
+        self.state.lock().book.restore(hold(row));
     }
 
-    /// Whether sessions share the host's default address because none is configured.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        self.book.lock().is_empty()
-    }
-
-    /// Takes an address for `instance`; `None` stands for the host's default. The caller journals
-    /// the row before anything uses it.
+    /// Takes a route for `instance`; `None` stands for the host's default, or for the client's own
+    /// proxy. The caller journals the row before anything uses it.
     ///
     /// # Errors
-    /// [`RouteError::Exhausted`] says how many are held, rest, or cannot be bound.
-    pub fn take(&self, instance: InstanceId) -> Result<Option<LeaseRow>, RouteError> {
+    /// [`RouteError::Exhausted`] names what was asked for and says how many are held, rest, or cannot
+    /// be used.
+    pub fn take(
+        &self,
+        instance: InstanceId,
+        wish: &EgressWish,
+    ) -> Result<Option<Taken>, RouteError> {
         let now = boot_now()?;
-        let mut book = self.book.lock();
-        if book.is_empty() {
+        let mut state = self.state.lock();
+        if wish.own.is_some() || (state.routes.is_empty() && !wish.asks()) {
             return Ok(None);
         }
-        let address = book.take(instance, now, bindable)?;
-        Ok(Some(LeaseRow {
-            instance,
-            address,
-            released: None,
+        let all = state.routes.clone();
+        let fitting = all.iter().filter(|route| route.fits(wish));
+        let fitting: Vec<&str> = fitting.map(|route| &*route.name).collect();
+        // Out of the rest while it decides, which asks the rest.
+        let mut book = std::mem::take(&mut state.book);
+        let usable = |name: &str| state.is_given(name, now);
+        let taken = book.take(instance, (&fitting, &wish.sticky), now, usable);
+        state.book = book;
+        let name = taken.map_err(|exhausted| Exhausted {
+            asked: wish.to_string(),
+            ..exhausted
+        })?;
+        let route = state.known.get(&name);
+        let seen = state.exits.get(&name).copied();
+        Ok(Some(Taken {
+            exit_ip: route.and_then(|route| route.exit_ip).or(seen),
+            region: route
+                .map(|route| route.place.label())
+                .filter(|label| !label.is_empty()),
+            lease: LeaseRow {
+                instance,
+                route: name,
+                released: None,
+            },
         }))
     }
 
-    /// The address that `instance` holds now.
+    /// The way out of a session, as the relay is told it.
+    ///
+    /// # Errors
+    /// [`Lost`]: it is not known any more.
+    pub fn way(&self, session: &SessionRow) -> Result<Way, Lost> {
+        let wish = &session.spec.egress;
+        if let Some(own) = &wish.own {
+            return own::way(own);
+        }
+        let Some(name) = session.held_route() else {
+            return Ok(Way::default());
+        };
+        if let Some(route) = self.state.lock().known.get(&name) {
+            return Ok(route.way(&Facts {
+                session: match &*wish.sticky {
+                    "" => session.id.as_str(),
+                    key => key,
+                },
+                ttl: session.spec.ttl,
+                place: &route.place,
+            }));
+        }
+        // A bare address needs no configuration to be known.
+        let source = name.parse().map_err(|_not_one| Lost::Route(name))?;
+        Ok(Way {
+            source: Some(source),
+            ..Way::default()
+        })
+    }
+
+    /// A route by its name, also one that is there no longer while somebody holds it.
     #[must_use]
-    pub fn held_by(&self, instance: InstanceId) -> Option<IpAddr> {
-        self.book.lock().held_by(instance)
+    pub fn named(&self, name: &str) -> Option<Arc<Route>> {
+        self.state.lock().known.get(name).cloned()
     }
 
     /// What `from` holds is `to`'s from now on, without a rest. Nothing may have left from it yet.
     ///
     /// # Errors
-    /// [`JournalError`] where that cannot be written down; the address is held all the same.
+    /// [`JournalError`] where that cannot be written down; the route is held all the same.
     pub async fn pass_on(&self, from: InstanceId, to: InstanceId) -> Result<(), JournalError> {
-        let Some(address) = self.book.lock().pass_on(from, to) else {
+        let passed = self.state.lock().book.pass_on(from, to).map(str::to_owned);
+        let Some(route) = passed else {
             return Ok(());
         };
         let row = LeaseRow {
             instance: to,
-            address,
+            route,
             released: None,
         };
         self.journal.lease(row).await?;
         self.journal.leases_over(vec![from]).await
     }
 
-    /// Gives an address back: it rests from now on. Idempotent; absence is success.
+    /// Gives a route back: it rests from now on. Idempotent; absence is success.
     ///
     /// # Errors
-    /// [`JournalError`] where that cannot be written down; the address is free all the same.
+    /// [`JournalError`] where that cannot be written down; the route is free all the same.
     pub async fn release(&self, instance: InstanceId) -> Result<(), JournalError> {
         let Ok(now) = boot_now() else { return Ok(()) };
         let (released, rested) = {
-            let mut book = self.book.lock();
-            (book.release(instance, now), book.sweep(now))
+            let mut state = self.state.lock();
+            let released = state.book.release(instance, now);
+            let rested = state.book.sweep(now);
+            state.forget();
+            (released, rested)
         };
         if let Some(hold) = released.filter(|hold| !rested.contains(&hold.instance)) {
             self.journal
                 .lease(LeaseRow {
                     instance: hold.instance,
-                    address: hold.address,
+                    route: hold.route,
                     released: hold.released,
                 })
                 .await?;
@@ -189,20 +278,18 @@ impl Routes {
         self.journal.leases_over(rested).await
     }
 
-    /// Every configured address as it is now.
+    /// Every configured route as it is now.
     #[must_use]
     pub fn occupancy(&self) -> Vec<Occupancy> {
-        match boot_now() {
-            Ok(now) => self.book.lock().occupancy(now, bindable),
+        let now = match boot_now() {
+            Ok(now) => now,
             Err(error) => {
                 warn!(%error, "the boot clock cannot be read");
-                Vec::new()
+                return Vec::new();
             }
-        }
+        };
+        let state = self.state.lock();
+        let routes = state.routes.iter();
+        routes.map(|route| state.occupancy(route, now)).collect()
     }
-}
-
-/// The kernel's own answer to "is this address ours?".
-fn bindable(address: IpAddr) -> bool {
-    TcpListener::bind((address, 0)).is_ok()
 }

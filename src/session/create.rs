@@ -77,8 +77,8 @@ impl<G: Ground> Driver<G> {
 
     /// Binds the parked instance that was granted; false when it is none any more.
     async fn claim(&mut self) -> Result<bool, Stopped> {
-        let bind = claim(&self.row);
-        let claimed = self.ground.claim(self.row.instance, bind);
+        let way = self.ground.way(&self.row).ok();
+        let claimed = self.ground.claim(self.row.instance, claim(&self.row, way));
         if let Err(error) = claimed.instrument(debug_span!("bind")).await {
             warn!(session = %self.row.id, instance = %self.row.instance, %error,
                 "the parked browser cannot be claimed; another is started");
@@ -155,7 +155,14 @@ impl<G: Ground> Driver<G> {
     async fn bind(&mut self, phone: Phone) -> Result<(), Stopped> {
         self.row.device = Some(phone.device);
         self.row.browser_version = Some(phone.version);
-        let bind = claim(&self.row);
+        let way = match self.ground.way(&self.row) {
+            Ok(way) => way,
+            Err(lost) => {
+                let why = failure("route_lost", lost.to_string(), Blame::Host);
+                return self.fail(why).await;
+            }
+        };
+        let bind = claim(&self.row, Some(way));
         match self.ground.bind(self.row.instance, bind).await {
             Ok(()) => {
                 self.row.ready_at = Some(wall_now());
@@ -190,16 +197,13 @@ pub fn expected(row: &SessionRow) -> Expected {
     }
 }
 
-/// The claim of a session on its instance, as the relay gets it.
+/// The claim of a session on its instance, as the relay gets it, with the way that its route leads.
 #[must_use]
-pub fn claim(row: &SessionRow) -> Bind {
+pub fn claim(row: &SessionRow, way: Option<Way>) -> Bind {
     Bind {
         session: row.id.clone(),
         instance: row.instance,
-        way: Way {
-            source: row.egress,
-            ..Way::default()
-        },
+        way,
         deadline: row.deadline,
         idle_timeout: row.spec.idle_timeout,
         token: row.spec.cdp_token.clone().map(Into::into),

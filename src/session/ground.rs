@@ -12,9 +12,11 @@ use crate::{
     journal::{InstanceRow, JournalError, SessionRow},
     model::{EndReason, Ending, Failure, InstanceId, SessionId, Traffic},
     relay::{
+        Way,
         client::{Bind, RelayError},
         meter,
     },
+    routes::Lost,
 };
 
 /// What a session's driver does to the world.
@@ -45,7 +47,13 @@ pub trait Ground: Send + Sync + 'static {
         bind: Bind,
     ) -> impl Future<Output = Result<(), InstanceError>> + Send;
 
-    /// Lets a parked instance go that could not be claimed; its address is `fresh`'s.
+    /// How the session's connections leave.
+    ///
+    /// # Errors
+    /// [`Lost`]: that is known no more.
+    fn way(&self, session: &SessionRow) -> Result<Way, Lost>;
+
+    /// Lets a parked instance go that could not be claimed; its route is `fresh`'s.
     fn instead(
         &self,
         parked: InstanceId,
@@ -114,6 +122,10 @@ impl Ground for Host {
         instance.claim(bind).await
     }
 
+    fn way(&self, session: &SessionRow) -> Result<Way, Lost> {
+        self.instances.tools().routes.way(session)
+    }
+
     async fn instead(&self, parked: InstanceId, fresh: InstanceId) -> Result<(), JournalError> {
         self.instances.tools().routes.pass_on(parked, fresh).await?;
         if let Some(parked) = self.find(parked) {
@@ -147,7 +159,7 @@ impl Ground for Host {
 
     async fn release(&self, instance: InstanceId, because: Option<Failure>) {
         if let Err(error) = self.instances.tools().routes.release(instance).await {
-            warn!(%instance, %error, "the address is free, and the journal does not know");
+            warn!(%instance, %error, "the route is free, and the journal does not know");
         }
         match self.find(instance) {
             Some(instance) if !matches!(instance.view(), View::Gone(_)) => {

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     instance::Phone,
-    journal::{InstanceRow, Journal, JournalError, LeaseRow, SessionRow, Under},
+    journal::{InstanceRow, Journal, JournalError, SessionRow, Under},
     model::{EndReason, Ending, InstanceId, Phase, SessionId, Traffic},
+    routes::Taken,
     runtime::Tasks,
 };
 
@@ -95,8 +96,8 @@ impl Session {
 /// What an order was given.
 #[derive(Debug, Default)]
 pub struct Grant {
-    /// An address; `None` stands for the host's default.
-    pub lease: Option<LeaseRow>,
+    /// A route; `None` stands for the host's default, or the client's own proxy.
+    pub route: Option<Taken>,
     /// A parked instance, and what it is; without one an instance is made under the row's id.
     pub parked: Option<(InstanceId, Phone)>,
 }
@@ -156,9 +157,11 @@ impl<G: Ground> Sessions<G> {
         if let Some(known) = all.get(&row.id) {
             return Ok(known.clone());
         }
-        let Grant { lease, parked } = admit(live_in(&all))?;
+        let Grant { route, parked } = admit(live_in(&all))?;
         let mut row = SessionRow {
-            egress: lease.as_ref().map(|lease| lease.address),
+            egress: route.as_ref().and_then(|taken| taken.exit_ip),
+            route: route.as_ref().map(|taken| taken.lease.route.clone()),
+            region: route.as_ref().and_then(|taken| taken.region.clone()),
             ..row
         };
         let under = if let Some((instance, phone)) = parked {
@@ -173,7 +176,7 @@ impl<G: Ground> Sessions<G> {
         let (accepted, told) = watch::channel(None);
         let fresh = Fresh {
             under,
-            lease,
+            lease: route.map(|taken| taken.lease),
             accepted,
         };
         let (session, driver) = self.assemble(row, State::Creating, told);

@@ -23,8 +23,10 @@ pub struct Snapshot {
     pub device: Option<String>,
     /// Full version of the running browser, from ready on.
     pub browser_version: Option<String>,
-    /// Address that its connections leave from, where it is known.
+    /// Address that origins see, where it is known.
     pub egress_ip: Option<IpAddr>,
+    /// Where that is, where it is known.
+    pub egress_region: Option<String>,
     /// Bytes so far; final once it has ended.
     pub traffic: Traffic,
     /// When it was ordered.
@@ -56,6 +58,7 @@ impl From<&SessionRow> for Snapshot {
                 .clone()
                 .filter(|_| row.ready_at.is_some()),
             egress_ip: row.egress,
+            egress_region: row.region.clone(),
             traffic: row.traffic,
             created_at: row.created_at,
             ready_at: row.ready_at,

@@ -36,6 +36,7 @@ mod proof;
 mod quiet;
 mod reconcile;
 mod restart;
+mod routes;
 mod starting;
 mod substrate;
 mod supervision;

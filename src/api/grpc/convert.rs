@@ -4,7 +4,9 @@ use time::OffsetDateTime;
 
 use crate::{
     host::monitor::{Level, Standing},
-    model::{Blame, EndReason, Failure, InstanceId, Phase, SessionSpec, Substrate, Traffic},
+    model::{
+        Blame, EgressWish, EndReason, Failure, InstanceId, Phase, SessionSpec, Substrate, Traffic,
+    },
     node::{NodeState, Placement, PoolProfile, Status},
     session::{Event, Item, SlotChange, Snapshot, What},
     wire::node as pb,
@@ -65,7 +67,8 @@ const fn traffic(traffic: Traffic) -> pb::Traffic {
     }
 }
 
-/// The order, without the token: whoever may read a session need not be able to enter it.
+/// The order, without its secrets: whoever may read a session need not be able to enter it, nor to
+/// use its client's proxy.
 fn spec(spec: SessionSpec) -> pb::SessionSpec {
     let substrate = match spec.substrate {
         Substrate::Chromium => pb::Substrate::Chromium,
@@ -77,6 +80,23 @@ fn spec(spec: SessionSpec) -> pb::SessionSpec {
         idle_timeout: duration(spec.idle_timeout),
         labels: spec.labels.into_iter().collect(),
         cdp_token: String::new(),
+        egress: Some(wish(spec.egress)),
+    }
+}
+
+fn wish(of: EgressWish) -> pb::EgressWish {
+    pb::EgressWish {
+        region: of.region,
+        country: of.country,
+        city: of.city,
+        tags: of.tags.into_iter().collect(),
+        route: of.route,
+        sticky: of.sticky,
+        own: of.own.map(|own| pb::OwnProxy {
+            server: own.server,
+            username: String::new(),
+            password: String::new(),
+        }),
     }
 }
 
@@ -89,7 +109,7 @@ pub(super) fn session(of: Snapshot) -> pb::Session {
         device: of.device.unwrap_or_default(),
         browser_version: of.browser_version.unwrap_or_default(),
         egress_ip: of.egress_ip.map_or_else(String::new, |ip| ip.to_string()),
-        egress_region: String::new(),
+        egress_region: of.egress_region.unwrap_or_default(),
         traffic: Some(traffic(of.traffic)),
         created_at: Some(timestamp(of.created_at)),
         ready_at: of.ready_at.map(timestamp),

@@ -5,6 +5,7 @@ mod convert;
 mod door;
 mod duty;
 mod listen;
+mod route;
 mod service;
 mod validate;
 

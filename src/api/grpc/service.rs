@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
-use super::{Door, convert, duty, validate};
+use super::{Door, convert, duty, route, validate};
 use crate::{
     api::codes,
     model::{Classify, Phase},
@@ -161,6 +161,60 @@ impl NodeService for Service {
         let limit = duty::span("deadline", request.into_inner().deadline)?;
         let duty = duty::of(&node, node.drain(limit).await?);
         Ok(Response::new(pb::DrainResponse { duty }))
+    }
+
+    async fn list_routes(
+        &self,
+        _: Request<pb::ListRoutesRequest>,
+    ) -> Answer<pb::ListRoutesResponse> {
+        let routes = self.door.node()?.routes_now().into_iter();
+        Ok(Response::new(pb::ListRoutesResponse {
+            routes: routes.map(route::route).collect(),
+        }))
+    }
+
+    async fn check_route(
+        &self,
+        request: Request<pb::CheckRouteRequest>,
+    ) -> Answer<pb::CheckRouteResponse> {
+        let name = request.into_inner().name;
+        let seen = self.door.node()?.check_route(&name).await?;
+        Ok(Response::new(route::checked(seen)))
+    }
+
+    async fn add_routes(
+        &self,
+        request: Request<pb::AddRoutesRequest>,
+    ) -> Answer<pb::AddRoutesResponse> {
+        let names = self.door.node()?.add_routes(&request.into_inner().tables)?;
+        Ok(Response::new(pb::AddRoutesResponse { names }))
+    }
+
+    async fn remove_route(
+        &self,
+        request: Request<pb::RemoveRouteRequest>,
+    ) -> Answer<pb::RemoveRouteResponse> {
+        self.door.node()?.remove_route(&request.into_inner().name)?;
+        Ok(Response::new(pb::RemoveRouteResponse {}))
+    }
+
+    async fn drain_route(
+        &self,
+        request: Request<pb::DrainRouteRequest>,
+    ) -> Answer<pb::DrainRouteResponse> {
+        let order = request.into_inner();
+        self.door.node()?.drain_route(&order.name, order.back)?;
+        Ok(Response::new(pb::DrainRouteResponse {}))
+    }
+
+    async fn reload_routes(
+        &self,
+        _: Request<pb::ReloadRoutesRequest>,
+    ) -> Answer<pb::ReloadRoutesResponse> {
+        let routes = self.door.node()?.reload_routes()?;
+        Ok(Response::new(pb::ReloadRoutesResponse {
+            routes: u32::try_from(routes).unwrap_or(u32::MAX),
+        }))
     }
 
     async fn reconcile(

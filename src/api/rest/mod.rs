@@ -11,6 +11,7 @@
 //! too.
 
 mod error;
+mod proxy;
 mod request;
 mod view;
 

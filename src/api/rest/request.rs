@@ -7,8 +7,11 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
-use super::{Rest, error::Refusal};
-use crate::control::{Cursor, Order, Workspace};
+use super::{Rest, error::Refusal, proxy};
+use crate::{
+    control::{Cursor, Order, Workspace},
+    model::EgressWish,
+};
 
 /// No request of this API is longer.
 const BODY_MAX: usize = 64 << 10;
@@ -38,10 +41,10 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
         serde_json::from_slice(&bytes)
             .map_err(|error| Refusal::invalid(format!("the body must be a JSON object: {error}")))?
     };
-    let (mut ttl, mut profile) = (None, None);
+    let (mut ttl, mut profile, mut egress) = (None, None, EgressWish::default());
     for (name, value) in fields {
         match (name.as_str(), value) {
-            ("ttl_seconds" | "profile", Value::Null) => {}
+            ("ttl_seconds" | "profile" | "proxy", Value::Null) => {}
             ("ttl_seconds", value) => {
                 let invalid = || rest.control.invalid_ttl(&value.to_string());
                 ttl = Some(value.as_u64().ok_or_else(invalid)?);
@@ -51,13 +54,15 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
                 let message = format!("`profile` is {value}, but must be a string");
                 return Err(Refusal::invalid(message));
             }
+            ("proxy", value) => egress = proxy::wish(value)?,
             _ => {
-                let message = format!("unknown field `{name}`; allowed: ttl_seconds, profile");
+                let message =
+                    format!("unknown field `{name}`; allowed: ttl_seconds, profile, proxy");
                 return Err(Refusal::invalid(message));
             }
         }
     }
-    Ok(rest.control.order(ttl, profile)?)
+    Ok(rest.control.order(ttl, profile)?.leaving(egress))
 }
 
 /// Whether a creation is to be answered once the session is ready.

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::{News, NodeError};
 use crate::{
     control::Sighting,
-    model::{Blame, EndReason, Failure, Phase, SessionSpec, Substrate, Traffic},
+    model::{Blame, EgressWish, EndReason, Failure, Phase, SessionSpec, Substrate, Traffic},
     wire::node as pb,
 };
 
@@ -25,6 +25,24 @@ pub(super) fn spec(spec: &SessionSpec) -> pb::SessionSpec {
         idle_timeout: duration(spec.idle_timeout),
         labels: spec.labels.clone().into_iter().collect(),
         cdp_token: spec.cdp_token.clone().unwrap_or_default(),
+        egress: Some(wish(&spec.egress)),
+    }
+}
+
+fn wish(of: &EgressWish) -> pb::EgressWish {
+    let of = of.clone();
+    pb::EgressWish {
+        region: of.region,
+        country: of.country,
+        city: of.city,
+        tags: of.tags.into_iter().collect(),
+        route: of.route,
+        sticky: of.sticky,
+        own: of.own.map(|own| pb::OwnProxy {
+            username: own.username.exposed().to_owned(),
+            password: own.password.exposed().to_owned(),
+            server: own.server,
+        }),
     }
 }
 

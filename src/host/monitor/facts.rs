@@ -1,6 +1,6 @@
 //! What was measured, as plain data: everything that [`judge`](super::judge()) looks at.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 /// One look at everything.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Facts {
     pub docker_events: Beat,
     /// Whether the relay answers.
     pub relay: Beat,
-    /// Configured egress addresses that are not this host's now.
+    /// Egress routes that cannot be used now.
     pub lost_routes: Vec<LostRoute>,
     /// The instance that has been leaving for the longest time.
     pub leaving: Option<Stuck>,
@@ -87,14 +87,14 @@ pub struct Beat {
     pub why: String,
 }
 
-/// A configured address that no socket can be bound to.
+/// A route that cannot be used: what it needs is not this host's, or its upstream is out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostRoute {
-    /// Which.
-    pub address: IpAddr,
+    /// Its name.
+    pub route: String,
     /// For how long.
     pub gone_for: Duration,
-    /// How many sessions leave from it.
+    /// How many sessions leave by it.
     pub sessions: usize,
 }
 

@@ -267,14 +267,14 @@ fn route(facts: &Facts, config: &Config) -> Finding {
         Finding {
             level,
             why: format!(
-                "egress address {} has not been this host's for {:.0} s, {} sessions leave from it",
-                lost.address,
+                "egress route {} has been gone for {:.0} s, {} sessions leave by it",
+                lost.route,
                 lost.gone_for.as_secs_f32(),
                 lost.sessions
             ),
         }
     });
-    worst(each, "every configured egress address is this host's")
+    worst(each, "every egress route can be used")
 }
 
 fn teardown(facts: &Facts, config: &Config, stands: Level) -> Finding {

@@ -75,7 +75,7 @@ fn each_condition_has_its_two_thresholds() {
     let lost = |seconds, sessions| {
         with(&move |facts| {
             facts.lost_routes = vec![LostRoute {
-                address: [10, 0, 0, 9].into(),
+                route: "10.0.0.9".to_owned(),
                 gone_for: Duration::from_secs(seconds),
                 sessions,
             }];

@@ -22,7 +22,7 @@
 //! | `pids` | threads of the host | degraded | critical: one by one |
 //! | `clock` | wall clock against the boot clock | never | never: deadlines are on the boot clock |
 //! | `relay` | a call each second | degraded | never: critical restarts the relay |
-//! | `route` | configured egress addresses | never: what is lost is not given | critical: those on it |
+//! | `route` | egress routes | never: what is lost is not given | critical: those on it |
 //! | `teardown` | the oldest instance that does not go | critical | never |
 
 mod config;
@@ -67,7 +67,7 @@ pub enum Condition {
     Clock,
     /// The relay answers, and soon.
     Relay,
-    /// The configured egress addresses are this host's.
+    /// What the egress routes need of this host is there.
     Route,
     /// What ended is really removed.
     Teardown,

@@ -2,7 +2,9 @@
 
 use time::OffsetDateTime;
 
-use super::{Bind, Ended, Expected, Held, Inventory, RelayError, RelayEvent, Settings, exposed};
+use super::{
+    Bind, Ended, Expected, Held, Inventory, Look, RelayError, RelayEvent, Settings, Tally, exposed,
+};
 use crate::{
     model::{BootInstant, Ending, Traffic},
     relay::{PROTOCOL, Way},
@@ -73,7 +75,7 @@ pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {
         agent_epoch: epoch,
         session_id: bind.session.as_str().to_owned(),
         instance_id: bind.instance.to_string(),
-        route: Some(route(&bind.way)),
+        route: bind.way.as_ref().map(route),
         deadline: Some(instant(bind.deadline)),
         idle_timeout_ms: millis(bind.idle_timeout),
         token: exposed(bind.token.as_ref()),
@@ -81,7 +83,7 @@ pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {
     }
 }
 
-fn route(way: &Way) -> pb::Route {
+pub(super) fn route(way: &Way) -> pb::Route {
     pb::Route {
         source_ip: way.source.map_or_else(String::new, |ip| ip.to_string()),
         interface: way.interface.clone(),
@@ -98,6 +100,29 @@ fn route(way: &Way) -> pb::Route {
                 is_foreign: upstream.is_foreign,
             }
         }),
+    }
+}
+
+pub(super) fn tally(of: pb::InstanceTally) -> Result<Tally, RelayError> {
+    Ok(Tally {
+        instance: of.instance_id.parse().map_err(malformed)?,
+        reached: of.reached,
+        refused: of.refused.into_iter().collect(),
+    })
+}
+
+pub(super) fn look(of: pb::ProbeResponse) -> Look {
+    if of.refused.is_empty() {
+        Look::Works {
+            took: std::time::Duration::from_micros(of.took_micros),
+            status: of.status,
+            body: of.body,
+        }
+    } else {
+        Look::Refused {
+            reason: of.refused,
+            detail: of.detail,
+        }
     }
 }
 

@@ -70,8 +70,8 @@ pub struct Bind {
     pub session: SessionId,
     /// The instance.
     pub instance: InstanceId,
-    /// How its connections leave.
-    pub way: Way,
+    /// How its connections leave; `None` where that is known no more: then it is not sent.
+    pub way: Option<Way>,
     /// When its ttl runs out.
     pub deadline: BootInstant,
     /// Its idle limit.
@@ -121,6 +121,38 @@ pub struct Inventory {
     pub ended: Vec<Ended>,
     /// Requests that the egress policy refused since the relay started, by reason.
     pub refused: BTreeMap<String, u64>,
+}
+
+/// What connections by way of one instance's route came to.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    /// Which.
+    pub instance: InstanceId,
+    /// Connections that the route's upstream has made.
+    pub reached: u64,
+    /// Requests that the relay refused, by its word for the reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// What a look at a way out came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// It works.
+    Works {
+        /// How long it took.
+        took: Duration,
+        /// Status of the answer; 0 where nothing was asked for.
+        status: u32,
+        /// Its beginning.
+        body: Vec<u8>,
+    },
+    /// It does not.
+    Refused {
+        /// The relay's word for the reason.
+        reason: String,
+        /// A sentence.
+        detail: String,
+    },
 }
 
 /// News from the relay.

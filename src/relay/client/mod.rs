@@ -19,11 +19,11 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 pub use error::RelayError;
 pub use message::{
-    Attached, Bind, Ended, Expected, Held, Inventory, RelayEvent, Settings, Welcome,
+    Attached, Bind, Ended, Expected, Held, Inventory, Look, RelayEvent, Settings, Tally, Welcome,
 };
 
 use super::{
-    PROTOCOL, Paths,
+    PROTOCOL, Paths, Way,
     handover::{self, Packet},
 };
 use crate::{
@@ -34,6 +34,8 @@ use crate::{
 
 /// How long one call may take; `Attach` waits for a browser and has its own limit.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than the relay looks at a way out.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection to the relay of one runtime directory. Cheap to clone; re-dials by itself.
 #[derive(Debug, Clone)]
@@ -248,6 +250,33 @@ impl RelayClient {
         };
         let answer = within(CALL_TIMEOUT, self.rpc.clone().list(request)).await?;
         convert::inventory(answer)
+    }
+
+    /// What connections by way of the instances' routes came to, since each was attached.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn tally(&self) -> Result<Vec<Tally>, RelayError> {
+        let request = pb::TallyRequest {
+            agent_epoch: self.epoch,
+        };
+        let answer = within(CALL_TIMEOUT, self.rpc.clone().tally(request)).await?;
+        answer.instances.into_iter().map(convert::tally).collect()
+    }
+
+    /// Has the relay look whether a way out works; with an empty `url` it comes to the upstream and asks
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`RelayError`] where the relay could not look; what it saw is in the answer.
+    pub async fn probe(&self, way: &Way, url: &str) -> Result<Look, RelayError> {
+        let request = pb::ProbeRequest {
+            agent_epoch: self.epoch,
+            route: Some(convert::route(way)),
+            url: url.to_owned(),
+        };
+        let answer = within(PROBE_TIMEOUT, self.rpc.clone().probe(request)).await?;
+        Ok(convert::look(answer))
     }
 
     /// Events after `after_seq`, then live. Ends when the relay goes.

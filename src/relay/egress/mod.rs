@@ -30,6 +30,7 @@ mod outer;
 mod own;
 mod pace;
 mod policy;
+mod probe;
 mod proxy;
 mod refusal;
 mod resolver;
@@ -40,7 +41,12 @@ mod tls;
 mod tunnel;
 mod upstream;
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -54,6 +60,7 @@ use self::shared::{ROOM, Shared};
 use self::upstream::Route;
 pub use self::{
     policy::{Ground, Policy, Verdict},
+    probe::{Probed, probe},
     refusal::{Reason, Refusals},
     resolver::Resolver,
 };
@@ -137,6 +144,12 @@ impl Egress {
     #[must_use]
     pub fn refusals(&self) -> &Refusals {
         &self.shared.refusals
+    }
+
+    /// Connections that its route's upstream has made for it.
+    #[must_use]
+    pub fn reached(&self) -> u64 {
+        self.shared.reached.load(Ordering::Relaxed)
     }
 
     /// Connections of the browser that are open now.

@@ -1,6 +1,12 @@
 //! What all connections of one instance share: how they reach an origin, and how they refuse.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -30,6 +36,8 @@ pub(super) struct Shared {
     pub(super) route: watch::Receiver<Option<Arc<Route>>>,
     pub(super) refusals: Refusals,
     pub(super) room: Arc<Semaphore>,
+    /// Connections that an upstream has made.
+    pub(super) reached: AtomicU64,
     /// Guarded by a plain lock: held for a comparison only.
     pace: Mutex<Pace>,
 }
@@ -51,6 +59,7 @@ impl Shared {
             route,
             refusals: Refusals::default(),
             room: Arc::new(Semaphore::new(ROOM)),
+            reached: AtomicU64::new(0),
             pace: Mutex::new(Pace::new(Instant::now())),
         }
     }
@@ -69,7 +78,9 @@ impl Shared {
             // Boxed: most tunnels know no upstream and need not carry the room for one.
             Some(upstream) => {
                 let reached = Box::pin(self.around(&route, (upstream, to), gate));
-                (reached.await?, None)
+                let outer = reached.await?;
+                self.reached.fetch_add(1, Ordering::Relaxed);
+                (outer, None)
             }
         };
         Ok(Link {

@@ -25,6 +25,7 @@ use super::{
     head::Response,
     leg::Metered,
     outer::{Outer, connect},
+    policy::Policy,
     refusal::{Reason, Refusal},
     resolver::Resolver,
     socks::{CONNECT, IPV4, IPV6, NAME, NO_LOGIN, SUCCEEDED, VERSION},
@@ -62,27 +63,11 @@ impl Route {
     pub(super) async fn reach(
         &self,
         (upstream, to): (&Upstream, &Authority),
-        (resolver, policy): (&Resolver, Option<&super::Policy>),
+        ways: (&Resolver, Option<&Policy>),
         meter: &Arc<Meter>,
         gate: watch::Receiver<bool>,
     ) -> Result<Outer, Refusal> {
-        let itself = proxy_of(upstream)?;
-        let addresses = resolver.addresses(&itself, policy, self.way.source).await;
-        let addresses = addresses.map_err(unreachable)?;
-        let (stream, _address) = connect(&addresses, &self.way).await.map_err(unreachable)?;
-        let stream = Metered::new(stream, meter);
-        let mut outer = match upstream.scheme {
-            Scheme::Http | Scheme::Socks5 => Outer::bare(stream, gate),
-            Scheme::Https => {
-                let connector = self.connector(upstream).await?;
-                let name = server_name(&itself.host)?;
-                let inside = timeout(TLS_TIMEOUT, connector.connect(name, stream)).await;
-                let inside = inside.map_err(|_elapsed| silent())?.map_err(|error| {
-                    Refusal::new(Reason::UpstreamUnreachable, format!("TLS: {error}"))
-                })?;
-                Outer::inside(inside, gate)
-            }
-        };
+        let mut outer = self.open(upstream, ways, meter, gate).await?;
         let asked = async {
             match upstream.scheme {
                 Scheme::Http | Scheme::Https => connect_to(&mut outer, upstream, to).await,
@@ -92,6 +77,33 @@ impl Route {
         let asked = timeout(HANDSHAKE_TIMEOUT, asked).await;
         asked.map_err(|_elapsed| silent())??;
         Ok(outer)
+    }
+
+    /// A connection to `upstream` itself, on which nothing was asked yet.
+    pub(super) async fn open(
+        &self,
+        upstream: &Upstream,
+        (resolver, policy): (&Resolver, Option<&Policy>),
+        meter: &Arc<Meter>,
+        gate: watch::Receiver<bool>,
+    ) -> Result<Outer, Refusal> {
+        let itself = proxy_of(upstream)?;
+        let addresses = resolver
+            .addresses(&itself, policy, self.way.source)
+            .await
+            .map_err(unreachable)?;
+        let (stream, _address) = connect(&addresses, &self.way).await.map_err(unreachable)?;
+        let stream = Metered::new(stream, meter);
+        if upstream.scheme != Scheme::Https {
+            return Ok(Outer::bare(stream, gate));
+        }
+        let connector = self.connector(upstream).await?;
+        let name = server_name(&itself.host)?;
+        let inside = timeout(TLS_TIMEOUT, connector.connect(name, stream)).await;
+        let inside = inside
+            .map_err(|_elapsed| silent())?
+            .map_err(|error| Refusal::new(Reason::UpstreamUnreachable, format!("TLS: {error}")))?;
+        Ok(Outer::inside(inside, gate))
     }
 
     async fn connector(&self, upstream: &Upstream) -> Result<TlsConnector, Refusal> {

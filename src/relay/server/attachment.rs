@@ -193,6 +193,11 @@ impl Attachment {
         }
     }
 
+    /// Connections that its route's upstream has made for its pages.
+    pub(super) fn reached(&self) -> u64 {
+        self.egress.reached()
+    }
+
     /// What was refused to its pages, by reason.
     pub(super) fn refusals(&self) -> Vec<(&'static str, u64)> {
         let refusals = self.egress.refusals().iter();

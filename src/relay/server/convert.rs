@@ -5,10 +5,13 @@ use std::str::FromStr;
 use secrecy::SecretString;
 use tonic::Status;
 
-use super::{ledger::News, sessions::Tombstone};
+use super::{attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
     model::{BootInstant, Ending, Traffic},
-    relay::{Login, Upstream, Way},
+    relay::{
+        Login, Upstream, Way,
+        egress::{Probed, Reason},
+    },
     wire::relay as pb,
 };
 
@@ -35,9 +38,9 @@ pub(super) fn instant(field: &str, at: Option<pb::BootInstant>) -> Result<BootIn
     })
 }
 
-/// The way out that a claim names; none means straight from the host's default address.
+/// The way out that a claim names.
 pub(super) fn way(route: Option<pb::Route>) -> Result<Way, Status> {
-    let route = route.unwrap_or_default();
+    let route = route.ok_or_else(|| Status::invalid_argument("route is missing"))?;
     Ok(Way {
         source: match &*route.source_ip {
             "" => None,
@@ -97,6 +100,34 @@ pub(super) fn tombstone(tombstone: Tombstone) -> pb::Ended {
         ending: Some(ending_to_wire(&tombstone.ending)),
         seq: tombstone.seq,
         record: tombstone.record,
+    }
+}
+
+/// What connections of one instance came to.
+pub(super) fn tally(held: &Attachment) -> pb::InstanceTally {
+    let refused = held.refusals().into_iter();
+    pb::InstanceTally {
+        instance_id: held.instance.to_string(),
+        reached: held.reached(),
+        refused: refused
+            .map(|(why, count)| (why.to_owned(), count))
+            .collect(),
+    }
+}
+
+pub(super) fn probed(looked: Result<Probed, (Reason, String)>) -> pb::ProbeResponse {
+    match looked {
+        Ok(probed) => pb::ProbeResponse {
+            status: probed.status.into(),
+            body: probed.body,
+            took_micros: u64::try_from(probed.took.as_micros()).unwrap_or(u64::MAX),
+            ..pb::ProbeResponse::default()
+        },
+        Err((reason, detail)) => pb::ProbeResponse {
+            refused: reason.as_str().to_owned(),
+            detail,
+            ..pb::ProbeResponse::default()
+        },
     }
 }
 

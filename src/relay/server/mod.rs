@@ -119,7 +119,7 @@ impl Relay {
         });
         // Out first, in second: a client's first navigation must not find the way shut. But never
         // for a session that is over: its bytes are final.
-        let open = || attachment.open_way(bind.way);
+        let open = || attachment.open_way(bind.way.unwrap_or_default());
         let bound = self
             .sessions
             .bind(Arc::clone(&live), bind.instance, bind.record, open)

@@ -16,14 +16,16 @@ use tonic::{Request, Response, Status};
 use super::{
     AttachFailed, BindFailed, Relay,
     attachment::Attachment,
-    convert::{ending_to_wire, event, instant, parse, parse_all, secret, tombstone, way},
+    convert::{
+        ending_to_wire, event, instant, parse, parse_all, probed, secret, tally, tombstone, way,
+    },
 };
 use crate::{
     model::SessionId,
     relay::{
         PROTOCOL,
         client::Bind,
-        egress::{Policy, Resolver},
+        egress::{self, Policy, Resolver},
         gateway,
     },
     wire::relay::{self as pb, relay_service_server::RelayService},
@@ -122,7 +124,7 @@ impl RelayService for Rpc {
         self.relay.bind(Bind {
             session: parse("session_id", &bind.session_id)?,
             instance: parse("instance_id", &bind.instance_id)?,
-            way: way(bind.route)?,
+            way: Some(way(bind.route)?),
             deadline: instant("deadline", bind.deadline)?,
             idle_timeout: Duration::from_millis(bind.idle_timeout_ms),
             token: secret(bind.token),
@@ -169,6 +171,22 @@ impl RelayService for Rpc {
         self.admit(fence.agent_epoch)?;
         self.relay.fence.set(instant("until", fence.until)?);
         Ok(Response::new(pb::FenceResponse {}))
+    }
+
+    async fn tally(&self, request: Request<pb::TallyRequest>) -> Answer<pb::TallyResponse> {
+        self.admit(request.into_inner().agent_epoch)?;
+        let held = self.relay.instances.all();
+        let instances = held.iter().map(|held| tally(held)).collect();
+        Ok(Response::new(pb::TallyResponse { instances }))
+    }
+
+    async fn probe(&self, request: Request<pb::ProbeRequest>) -> Answer<pb::ProbeResponse> {
+        let probe = request.into_inner();
+        self.admit(probe.agent_epoch)?;
+        let way = way(probe.route)?;
+        let resolver = Arc::clone(&self.relay.resolver.lock());
+        let looked = egress::probe(way, &probe.url, &resolver).await;
+        Ok(Response::new(probed(looked)))
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Answer<pb::ListResponse> {

@@ -91,7 +91,7 @@ impl Stand {
         self.relay.bind(Bind {
             session: session.clone(),
             instance: self.instance,
-            way: Way::default(),
+            way: Some(Way::default()),
             deadline: boot_now().unwrap().after(Duration::from_secs(60)),
             idle_timeout: Duration::from_secs(60),
             token: None,

@@ -9,8 +9,15 @@ use super::super::*;
 use crate::{
     instance::{InstanceError, Phone},
     journal::{self, InstanceRow, Journal, JournalError},
-    model::{EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic},
-    relay::client::{Bind, RelayError},
+    model::{
+        EgressWish, EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Substrate,
+        Traffic,
+    },
+    relay::{
+        Way,
+        client::{Bind, RelayError},
+    },
+    routes::Lost,
     runtime::{Tasks, boot_now, wall_now},
 };
 
@@ -82,6 +89,10 @@ impl Ground for Fake {
 
     fn start(&self, _: InstanceRow) {
         self.did("start");
+    }
+
+    fn way(&self, _: &SessionRow) -> Result<Way, Lost> {
+        Ok(Way::default())
     }
 
     async fn parked(&self, _: InstanceId) -> Result<Phone, Option<Failure>> {
@@ -220,6 +231,7 @@ pub(super) fn row(ttl: Duration) -> SessionRow {
             idle_timeout: Duration::from_secs(300),
             labels: BTreeMap::new(),
             cdp_token: None,
+            egress: EgressWish::default(),
         },
         phase: Phase::Creating,
         asked: None,
@@ -227,6 +239,8 @@ pub(super) fn row(ttl: Duration) -> SessionRow {
         failure: None,
         instance: InstanceId::random(),
         egress: None,
+        route: None,
+        region: None,
         device: None,
         browser_version: None,
         traffic: Traffic::default(),

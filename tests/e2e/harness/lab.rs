@@ -119,6 +119,15 @@ impl Lab {
         ip(None, &format!("route add {address}/32 dev {host}\n"));
     }
 
+    /// One more address inside, which the host has a road to.
+    pub fn address_inside(&self, last: u8) -> IpAddr {
+        assert!((202..=250).contains(&last), "10.77.n.202 to .250");
+        let (address, inside) = (self.ip(last), self.inside_link());
+        let line = format!("addr replace {address}/24 dev {inside}\n");
+        ip(Some(&self.namespace()), &line);
+        address
+    }
+
     /// A TCP listener inside.
     pub fn listen(&self, address: SocketAddr) -> tokio::net::TcpListener {
         let listener = self.inside(move || std::net::TcpListener::bind(address).unwrap());
@@ -152,7 +161,7 @@ impl Lab {
         IpAddr::from([10, 77, self.number, last])
     }
 
-    fn namespace(&self) -> String {
+    pub fn namespace(&self) -> String {
         format!("lab{}", self.number)
     }
 

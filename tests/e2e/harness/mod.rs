@@ -11,6 +11,7 @@ mod connections;
 mod dns;
 pub mod docker;
 mod docker_door;
+mod inside;
 mod lab;
 mod leftovers;
 mod library;
@@ -25,6 +26,7 @@ mod rest;
 mod small_disk;
 mod trap;
 pub mod trusting;
+mod upstream;
 
 use ::chaser::runtime::Tasks;
 
@@ -34,6 +36,7 @@ pub use chaser::{Chaser, Setup};
 pub use connections::ToDevTools;
 pub use dns::Dns;
 pub use docker_door::{DockerDoor, Door};
+pub use inside::inside;
 pub use lab::Lab;
 pub use leftovers::Footprint;
 pub use library::{Client, Library};
@@ -45,6 +48,7 @@ pub use plain::Plain;
 pub use rest::{Answer, Api, Session};
 pub use small_disk::SmallDisk;
 pub use trap::Trap;
+pub use upstream::{LOGIN, Software, Upstream};
 
 /// A lab with its origin: where nearly every test begins.
 pub fn lab() -> (Lab, Origin) {

@@ -108,5 +108,6 @@ pub fn spec(ttl: Duration) -> SessionSpec {
         idle_timeout: None,
         labels: std::collections::HashMap::default(),
         cdp_token: String::new(),
+        egress: None,
     }
 }

@@ -2,7 +2,6 @@
 //! hand, in a namespace where its proxy is a page and nothing else.
 
 use std::{
-    fs::File,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::Command,
@@ -10,10 +9,9 @@ use std::{
 };
 
 use chaser::docker::ContainerSpec;
-use nix::sched::{CloneFlags, setns};
 
 use super::{
-    Cdp, docker,
+    Cdp, docker, inside,
     patience::{eventually, seconds},
 };
 
@@ -45,7 +43,7 @@ impl Plain {
         let container = said.trim().to_owned();
         let pid = docker::pid(&container).expect("it runs");
         let plain = Self { container, pid };
-        plain.inside(move || {
+        inside(pid, move || {
             let proxy = TcpListener::bind("127.0.0.1:3128").unwrap();
             thread::spawn(move || serve(&proxy, page));
         });
@@ -64,19 +62,9 @@ impl Plain {
             serde_json::from_slice::<serde_json::Value>(&curl.stdout).ok()
         })
         .await;
-        let stream = self.inside(|| TcpStream::connect("127.0.0.1:9222").unwrap());
+        let stream = inside(self.pid, || TcpStream::connect("127.0.0.1:9222").unwrap());
         let url = version["webSocketDebuggerUrl"].as_str().unwrap();
         Cdp::over(stream, url).await
-    }
-
-    fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let namespace = File::open(format!("/proc/{}/ns/net", self.pid)).unwrap();
-        thread::spawn(move || {
-            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        })
-        .join()
-        .unwrap()
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
@@ -19,23 +21,39 @@ pub fn authority() -> Vec<u8> {
 }
 
 /// Accepts TLS under the tests' names and as `ip`, with a leaf of the authority made just now.
-pub fn acceptor(ip: IpAddr) -> TlsAcceptor {
-    let (authority, authority_key) = issuing();
-    let issuer = Issuer::new(authority, authority_key);
-
-    let mut leaf = CertificateParams::new(NAMES.map(str::to_owned)).unwrap();
-    leaf.subject_alt_names.push(SanType::IpAddress(ip));
-    let leaf_key = KeyPair::generate().unwrap();
-    let certificate = leaf.signed_by(&leaf_key, &issuer).unwrap();
-
+/// Speaks these protocols of ALPN, if any.
+pub fn acceptor(ip: IpAddr, protocols: &[&[u8]]) -> TlsAcceptor {
+    let (certificate, leaf_key) = leaf(ip);
     let key = PrivateKeyDer::Pkcs8(leaf_key.serialize_der().into());
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     TlsAcceptor::from(Arc::new(config))
+}
+
+/// A certificate for `ip` and its key, as a program reads them.
+pub fn leaf_pem(ip: IpAddr) -> String {
+    let (certificate, key) = leaf(ip);
+    format!("{}{}", certificate.pem(), key.serialize_pem())
+}
+
+/// The authority's certificate, as a program reads it.
+pub fn authority_pem() -> String {
+    let (params, key) = issuing();
+    params.self_signed(&key).unwrap().pem()
+}
+
+fn leaf(ip: IpAddr) -> (Certificate, KeyPair) {
+    let (authority, authority_key) = issuing();
+    let issuer = Issuer::new(authority, authority_key);
+    let mut leaf = CertificateParams::new(NAMES.map(str::to_owned)).unwrap();
+    leaf.subject_alt_names.push(SanType::IpAddress(ip));
+    let key = KeyPair::generate().unwrap();
+    (leaf.signed_by(&key, &issuer).unwrap(), key)
 }
 
 fn issuing() -> (CertificateParams, KeyPair) {

@@ -1,6 +1,6 @@
 //! A web server that knows exactly what it received and from whom.
 //!
-//! HTTP on port 80 and HTTPS on 443 of the lab's origin address. Every connection is counted at the
+//! HTTP on port 80, HTTPS on 443 and HTTP/2 on 8443 of the lab's origin address. Every connection is counted at the
 //! socket, below TLS, in both directions; every request is kept with its peer and headers.
 
 mod answers;
@@ -17,7 +17,7 @@ use std::{
 
 use chaser::runtime::Tasks;
 use hyper::{Request, body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -27,7 +27,10 @@ use tokio_rustls::TlsAcceptor;
 
 use self::counted::{Books, Counted};
 use self::published::Published;
-pub use self::{certificate::authority, published::Page};
+pub use self::{
+    certificate::{authority, authority_pem, leaf_pem},
+    published::Page,
+};
 use super::Lab;
 
 /// What a meter must show.
@@ -68,7 +71,9 @@ impl Origin {
         let plain = lab.listen(SocketAddr::new(ip, 80));
         let secure = lab.listen(SocketAddr::new(ip, 443));
         origin.clone().serve(plain, None, tasks);
-        origin.serve_secure(secure, tasks);
+        let modern = lab.listen(SocketAddr::new(ip, 8443));
+        origin.serve_secure(secure, &[], tasks);
+        origin.serve_secure(modern, &[b"h2"], tasks);
         origin
     }
 
@@ -78,6 +83,11 @@ impl Origin {
 
     pub fn https(&self, path: &str) -> String {
         format!("https://{}{path}", self.ip)
+    }
+
+    /// The same, on a port that speaks HTTP/2.
+    pub fn h2(&self, path: &str) -> String {
+        format!("https://{}:8443{path}", self.ip)
     }
 
     pub fn ws(&self, path: &str) -> String {
@@ -131,8 +141,8 @@ impl Origin {
             .collect()
     }
 
-    fn serve_secure(&self, listener: TcpListener, tasks: &Tasks) {
-        let acceptor = certificate::acceptor(self.ip);
+    fn serve_secure(&self, listener: TcpListener, protocols: &[&[u8]], tasks: &Tasks) {
+        let acceptor = certificate::acceptor(self.ip, protocols);
         self.clone().serve(listener, Some(acceptor), tasks);
     }
 
@@ -150,10 +160,12 @@ impl Origin {
                 let counted = Counted::new(stream, books);
                 group.spawn("connection", |_stop| async move {
                     match tls {
-                        None => origin.converse(counted, peer, tasks).await,
+                        None => origin.converse((counted, false), peer, tasks).await,
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(counted).await {
-                                origin.converse(stream, peer, tasks).await;
+                                let chosen = stream.get_ref().1.alpn_protocol();
+                                let modern = chosen == Some(b"h2");
+                                origin.converse((stream, modern), peer, tasks).await;
                             }
                         }
                     }
@@ -162,7 +174,7 @@ impl Origin {
         });
     }
 
-    async fn converse<S>(self, stream: S, peer: SocketAddr, tasks: Tasks)
+    async fn converse<S>(self, (stream, modern): (S, bool), peer: SocketAddr, tasks: Tasks)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -177,6 +189,12 @@ impl Origin {
                 Ok::<_, Infallible>(answer)
             }
         });
+        if modern {
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service);
+            drop(connection.await);
+            return;
+        }
         let connection = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
