@@ -8,7 +8,7 @@ RUNTIME_DIR ?= $(shell [ "$$(stat -f -c %T /run)" = tmpfs ] && echo /run/chaser 
 ARGS ?=
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
-.PHONY: help setup image build run lint test failpoints clean-state
+.PHONY: help setup image host build run lint test failpoints clean-state
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -21,6 +21,9 @@ setup: ## Debian packages, Docker running, the relay's user, the Chromium image 
 image: ## the Chromium image; FORCE=1 rebuilds it with today's Chromium
 	@images/chromium/build $(if $(FORCE),--force)
 
+host: ## the Debian host with systemd that the tests of the units run in
+	@images/host/build
+
 build: ## the release binary, target/release/chaser
 	@echo "chaser: release binary (the first build takes minutes)"
 	cargo build --release --locked
@@ -32,7 +35,7 @@ lint: ## format and clippy
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 
-test: setup tests/clients/node_modules lint ## everything, on real Docker and real Chromium
+test: setup host tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	@tests/setup
 	$(CARGO_TEST) --locked
 	$(MAKE) --no-print-directory failpoints

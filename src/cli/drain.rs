@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use sd_notify::NotifyState;
 use serde_json::json;
 use tonic::transport::Channel;
 
@@ -11,15 +12,23 @@ use super::{
     node::{Common, connect, refused},
     output,
 };
-use crate::wire::node::{self as pb, node_service_client::NodeServiceClient};
+use crate::{
+    runtime::systemd,
+    wire::node::{self as pb, node_service_client::NodeServiceClient},
+};
 
 const LOOK: Duration = Duration::from_millis(300);
+/// A stop that a drain is part of may take this much longer from each look on.
+const MORE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// End what still lives after this long, such as 5m; 0s at once [default: node.drain_deadline]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     deadline: Option<Duration>,
+    /// Of this start alone: the node is in service again when it is started again, as after a reboot
+    #[arg(long)]
+    until_restart: bool,
     /// Order it and do not wait
     #[arg(long)]
     no_wait: bool,
@@ -47,7 +56,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .transpose()
         .map_err(|_endless| fail(CONFIG, "flag --deadline: longer than can be said"))?;
     let mut node = connect(&args.common.runtime_dir).await?;
-    let answer = node.drain(pb::DrainRequest { deadline }).await;
+    let request = pb::DrainRequest {
+        deadline,
+        until_restart: args.until_restart,
+    };
+    let answer = node.drain(request).await;
     let mut duty = answer.map_err(refused)?.into_inner().duty;
     if !args.no_wait {
         duty = follow(&mut node, duty).await?;
@@ -67,7 +80,12 @@ async fn follow(
         let now = duty.unwrap_or_default();
         match now.state() {
             pb::DutyState::Drained => break,
-            pb::DutyState::Draining => bar.set_message(progress(&now)),
+            pb::DutyState::Draining => {
+                let said = progress(&now);
+                systemd::extend_timeout(MORE);
+                systemd::notify(&[NotifyState::Status(&said)]);
+                bar.set_message(said);
+            }
             pb::DutyState::Unspecified | pb::DutyState::On | pb::DutyState::Cordoned => {
                 bar.finish_and_clear();
                 let said = "the drain was called off by an uncordon";

@@ -5,6 +5,7 @@
 //! about it, to stderr.
 
 mod agent;
+mod api;
 mod bench;
 mod doctor;
 mod drain;
@@ -50,6 +51,8 @@ enum Command {
     /// Create, list, watch and delete sessions
     #[command(subcommand)]
     Session(session::Command),
+    /// Run the session API alone, in front of this host's node
+    Api(api::Args),
     /// Run this host's agent alone, or look at it
     Node(Box<agent::Args>),
     /// Check that this host can run sessions, with a mend for what it lacks
@@ -102,6 +105,9 @@ struct RelayArgs {
     /// The user to become when started as root
     #[arg(long, value_name = "NAME", default_value = "chaser-relay")]
     user: String,
+    /// Stay although nobody needs it; for a service manager that would only start it again
+    #[arg(long)]
+    stay: bool,
 }
 
 /// Parses the command line, runs the command, says what went wrong.
@@ -120,6 +126,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 runtime_dir: args.runtime_dir,
                 cdp_listen: args.cdp_listen,
                 user: args.user,
+                stay: args.stay,
             };
             daemon::relay::run(&options).map_err(fail::relay)?;
             Ok(ExitCode::SUCCESS)
@@ -128,6 +135,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Man(args) => shell::man(&args, Cli::command()),
         Command::Up(args) => on_runtime(up::run(*args)),
         Command::Session(command) => on_runtime(session::run(command)),
+        Command::Api(args) => on_runtime(api::run(args)),
         Command::Node(args) => on_runtime(agent::run(*args)),
         Command::Doctor { args, place } => on_runtime(doctor::run(&args, &place.load()?)),
         Command::Image { args, place } => on_runtime(image::run(&args, &place.load()?)),

@@ -16,13 +16,14 @@ use tracing::{info, warn};
 use super::{
     config::Config,
     node::{self, NodeRole, StartFailed},
-    service::{Ends, notify},
+    service::Ends,
+    watchdog,
 };
 use crate::{
     model::{Class, Classify},
     node::NodeState,
     profile::{Catalogue, InvalidCatalogue},
-    runtime::Tasks,
+    runtime::{Tasks, systemd::notify},
 };
 
 const TASKS_LIMIT: Duration = Duration::from_secs(5);
@@ -80,6 +81,7 @@ async fn serve(
     tasks: &Tasks,
 ) -> Result<std::convert::Infallible, AgentFailed> {
     let NodeRole { node, .. } = starting.finish(tasks).await?;
+    watchdog::start(&node, tasks);
     let (mut state, mut announced) = (node.state(), false);
     loop {
         let told = match &state {
@@ -88,7 +90,8 @@ async fn serve(
             NodeState::NotReady(why) => why,
         };
         notify(&[NotifyState::Status(told)]);
-        if state == NodeState::Ready && !announced {
+        // A node that is cordoned is as started as one in service.
+        if state != NodeState::Starting && !announced {
             notify(&[NotifyState::Ready]);
             announced = true;
         }

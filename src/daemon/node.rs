@@ -10,6 +10,7 @@ use crate::{
     node::{self, Node, Parts},
     profile::Catalogue,
     relay::{
+        KeptBy,
         client::{RelayError, Settings},
         launch::{self, Launch},
     },
@@ -82,7 +83,11 @@ pub async fn begin(
         .await
         .map_err(directory(config.runtime_dir.clone()))?;
     let binary = std::env::current_exe().map_err(directory("/proc/self/exe".into()))?;
-    let listeners = Listeners::bind(config.node_socket(), config.node.listen).await?;
+    let listeners = Listeners::bind(
+        (config.node_socket(), &config.node.socket_group),
+        config.node.listen,
+    )
+    .await?;
     let node_id = journal::node_of(&config.state_dir).map_err(node::StartError::from)?;
     let (opener, door) = Door::shut(node_id);
     grpc::serve(listeners, door, tasks)?;
@@ -93,6 +98,7 @@ pub async fn begin(
             binary,
             user: config.cdp.user.clone(),
             cdp_listen: config.cdp.listen,
+            kept_by: config.cdp.relay,
         },
         settings: Settings {
             egress_allow: config.egress.allow.clone(),
@@ -156,12 +162,15 @@ impl NodeRole {
         self.node.tell_relay(&settings).await
     }
 
-    /// Ends every session and takes everything down, then the relay.
+    /// Ends every session and takes everything down, then the relay where it is ours.
     ///
     /// # Errors
     /// When the relay cannot be stopped.
     pub async fn stop(&self, limit: Duration) -> io::Result<()> {
         self.node.end_all(limit).await;
-        launch::stop(&self.launch.paths).await
+        match self.launch.kept_by {
+            KeptBy::Agent => launch::stop(&self.launch.paths).await,
+            KeptBy::Service => Ok(()),
+        }
     }
 }

@@ -1,17 +1,8 @@
-//! What a service manager and an operator tell a role, and what it tells them.
+//! What a service manager and an operator tell a role.
 
 use std::io;
 
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::debug;
-
-/// Whoever manages us may not be systemd.
-pub(super) fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        debug!(%error, "systemd was not told");
-    }
-}
 
 /// The signals that end us.
 pub(super) struct Ends {

@@ -23,13 +23,17 @@ use super::{
     config::Config,
     node::{self, NodeRole},
     self_check::{self, CheckFailed, Subject},
-    service::{Ends, notify},
+    service::Ends,
+    watchdog,
 };
 use crate::{
     control::{ApiKey, Workspace, follow},
     model::{Class, Classify},
     profile::{Catalogue, InvalidCatalogue},
-    runtime::Tasks,
+    runtime::{
+        Tasks,
+        systemd::{extend_timeout, notify},
+    },
     wire::node as pb,
 };
 
@@ -167,6 +171,7 @@ async fn start(config: Config) -> Result<Up, UpFailed> {
             return Err(error.into());
         }
     };
+    watchdog::start(&node.node, &tasks);
     Ok(Up {
         config,
         addresses,
@@ -238,6 +243,7 @@ impl Up {
         let shown = humantime::format_duration(limit);
         info!("draining: sessions have {shown} to end; a second signal ends them at once");
         notify(&[NotifyState::Status("draining")]);
+        extend_timeout(limit + SESSIONS_LIMIT);
         tokio::select! {
             () = self.node.node.drain_and_wait(limit) => {}
             () = end.asked() => {}

@@ -102,6 +102,14 @@ impl Journal {
         answer.await.map_err(|_closed| JournalError::Closed)?
     }
 
+    /// Returns once the writer has come to this, and so through everything before it.
+    ///
+    /// # Errors
+    /// [`JournalError`]: it cannot write.
+    pub async fn turn(&self) -> Result<(), JournalError> {
+        self.change(false, |_database| Ok(())).await
+    }
+
     /// A session with its instance and its address: known together or not at all.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ pub struct Config {
     pub cpu_overcommit: u32,
     /// gRPC over TCP beside `R/node.sock`; none by default.
     pub listen: Option<std::net::SocketAddr>,
+    /// The group that may use `R/node.sock` beside root; empty for nobody.
+    pub socket_group: String,
     /// Docker's socket.
     pub docker: String,
     /// How long a drain waits for sessions to end by themselves where the order does not say; what
@@ -36,6 +38,7 @@ impl Default for Config {
             memory_overcommit: 8,
             cpu_overcommit: 64,
             listen: None,
+            socket_group: String::new(),
             docker: "/var/run/docker.sock".to_owned(),
             drain_deadline: Duration::ZERO,
             orphan_grace: Duration::from_secs(60),

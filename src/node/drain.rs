@@ -5,7 +5,7 @@
 //! task carries it out; an `Uncordon` at any moment before calls it off. Where the node stands is in the
 //! journal before anybody is told.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::future::join_all;
 use tokio::sync::watch;
@@ -43,22 +43,25 @@ impl Node {
     /// # Errors
     /// [`NodeError::Journal`]: nothing has changed.
     pub async fn uncordon(&self) -> Result<Duty, NodeError> {
+        self.inner.passing.store(false, Ordering::Relaxed);
         self.on_duty(Duty::On).await
     }
 
     /// Takes no more sessions, and ends those that still live after `limit` (the configured one where
-    /// it is `None`). Answers at once; a repeat sets another deadline.
+    /// it is `None`). Answers at once; a repeat sets another deadline. One that is `passing` is not
+    /// journalled: the next start knows nothing of it.
     ///
     /// # Errors
     /// [`NodeError::Journal`] or [`NodeError::Clock`]: nothing has changed.
-    pub async fn drain(&self, limit: Option<Duration>) -> Result<Duty, NodeError> {
+    pub async fn drain(&self, limit: Option<Duration>, passing: bool) -> Result<Duty, NodeError> {
         let draining = draining(limit.unwrap_or(self.inner.config.drain_deadline))?;
+        self.inner.passing.store(passing, Ordering::Relaxed);
         self.on_duty(draining).await
     }
 
-    /// Journalled, done, told; a process on its way out leaves nothing for the next.
+    /// Journalled, done, told; what is passing leaves nothing for the next start.
     async fn on_duty(&self, duty: Duty) -> Result<Duty, NodeError> {
-        if !self.inner.leaving.is_cancelled() {
+        if !self.inner.passing.load(Ordering::Relaxed) {
             self.journal().duty(duty).await?;
         }
         self.stands(duty);
@@ -85,7 +88,7 @@ impl Node {
     /// A drain that the next start knows nothing of: for a process that ends afterwards. Returns once
     /// nothing lives. Cancel-safe.
     pub async fn drain_and_wait(&self, limit: Duration) {
-        self.inner.leaving.cancel();
+        self.inner.passing.store(true, Ordering::Relaxed);
         match draining(limit) {
             Ok(draining) => self.stands(draining),
             Err(error) => return warn!(%error, "sessions are not waited for"),

@@ -27,8 +27,13 @@ mod status;
 mod upkeep;
 mod vitals;
 mod ways;
+mod wheels;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -42,9 +47,11 @@ pub use orders::Placement;
 pub use ownership::Ownership;
 pub use pool::{Config as PoolConfig, PoolProfile, UnknownProfile};
 pub use status::{AddressStatus, NodeState, Status};
+pub use wheels::Stalled;
 
 use self::{
     guard::Guard, link::Link, ownership::Disowned, pool::Pool, status::Conditions, vitals::Vitals,
+    wheels::Wheels,
 };
 use crate::{
     docker::Docker,
@@ -117,8 +124,12 @@ struct Inner {
     ear: monitor::Pulse,
     /// The control plane's, as it was granted last.
     lease: watch::Sender<Option<Lease>>,
-    /// Cancelled when the process is on its way out.
-    leaving: CancellationToken,
+    /// Whether where it stands is of this process alone, and the next start knows nothing of it.
+    passing: AtomicBool,
+    /// What must turn for as long as the process is well.
+    wheels: Wheels,
+    /// Between two looks at the host.
+    sample_interval: Duration,
     /// Cancelled when everything was ended: from then on the relay may stay away.
     ended: CancellationToken,
     /// Held for as long as the node lives.
@@ -178,7 +189,9 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
             guard: Guard::new(parts.host.recovery),
             ear: monitor::Pulse::new(),
             lease: watch::Sender::new(known.lease),
-            leaving: CancellationToken::new(),
+            passing: AtomicBool::new(false),
+            wheels: Wheels::default(),
+            sample_interval: parts.host.sample_interval,
             ended: CancellationToken::new(),
             _lock: lock,
         }),

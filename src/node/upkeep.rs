@@ -34,6 +34,7 @@ pub(super) async fn fold(node: Node, stop: CancellationToken) {
         if let Err(error) = node.sessions().fold(&mut last).await {
             warn!(%error, "the meters could not be folded into the journal");
         }
+        node.inner.wheels.meters.turn();
     }
 }
 

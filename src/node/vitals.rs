@@ -115,6 +115,7 @@ impl Vitals {
             }
             node.guard().tell(standings.clone(), self.spare(&facts));
             shedder.act(&node, &standings, &facts.lost_routes).await;
+            node.inner.wheels.vitals.turn();
         }
     }
 

@@ -26,7 +26,7 @@ use tracing::info;
 
 pub use super::stop::{kill, stop};
 use super::{
-    Paths,
+    KeptBy, Paths,
     client::{RelayClient, RelayError, Settings, Welcome},
     runtime_dir,
     stop::clear_stale,
@@ -51,6 +51,8 @@ pub struct Launch {
     pub user: String,
     /// Where its gateway listens.
     pub cdp_listen: SocketAddr,
+    /// Whose process it is.
+    pub kept_by: KeptBy,
 }
 
 /// Why there is no relay.
@@ -92,6 +94,18 @@ pub enum LaunchError {
         /// The last it said.
         evidence: String,
     },
+    /// It is a service's, and that does not run.
+    #[error(
+        "no relay answers on {}, and `cdp.relay` says that a service keeps it: {source}; \
+         `systemctl status chaser-relay` says why",
+        socket.display()
+    )]
+    NoService {
+        /// Where it should answer.
+        socket: PathBuf,
+        /// What was heard instead.
+        source: RelayError,
+    },
     /// It runs and does not answer, or refuses.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -100,7 +114,7 @@ pub enum LaunchError {
 impl Classify for LaunchError {
     fn class(&self) -> Class {
         match self {
-            Self::Relay(error) => error.class(),
+            Self::Relay(error) | Self::NoService { source: error, .. } => error.class(),
             Self::Listen { .. } | Self::NoUser { .. } | Self::RuntimeDir { .. } => Class::Invalid,
             Self::Spawn(_) | Self::Ended { .. } => Class::Internal,
         }
@@ -122,6 +136,9 @@ pub async fn ensure(
         Ok(welcome) => return Ok(welcome),
         Err(RelayError::Unreachable(_)) => {}
         Err(error) => return Err(error.into()),
+    }
+    if launch.kept_by == KeptBy::Service {
+        return of_the_service(launch, client, settings).await;
     }
     let runtime_dir = |source| LaunchError::RuntimeDir {
         path: launch.paths.root.clone(),
@@ -181,6 +198,26 @@ pub async fn ensure(
                 status: status.to_string(),
                 evidence: evidence(&mut log, said_before),
             });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Waits for the relay that a service manager starts, or starts again.
+async fn of_the_service(
+    launch: &Launch,
+    client: &RelayClient,
+    settings: &Settings,
+) -> Result<Welcome, LaunchError> {
+    let limit = Instant::now() + START_LIMIT;
+    loop {
+        match client.hello(settings).await {
+            Err(RelayError::Unreachable(_)) if Instant::now() < limit => {}
+            Err(source @ RelayError::Unreachable(_)) => {
+                let socket = launch.paths.socket();
+                return Err(LaunchError::NoService { socket, source });
+            }
+            answer => return Ok(answer?),
         }
         tokio::time::sleep(LOOK).await;
     }

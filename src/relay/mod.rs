@@ -56,6 +56,18 @@ pub struct Config {
     pub max_clients_per_session: u32,
     /// The user that the relay runs as when the agent is root.
     pub user: String,
+    /// Whose process the relay is.
+    pub relay: KeptBy,
+}
+
+/// Whose process the relay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptBy {
+    /// The agent starts it where none answers.
+    Agent,
+    /// A service manager starts it and holds its gateway's listener; the agent waits for it.
+    Service,
 }
 
 impl Default for Config {
@@ -67,6 +79,7 @@ impl Default for Config {
             max_message_bytes: 64 << 20,
             max_clients_per_session: 32,
             user: "chaser-relay".to_owned(),
+            relay: KeptBy::Agent,
         }
     }
 }

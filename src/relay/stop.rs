@@ -17,10 +17,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Whatever the kernel says of signalling it; or that the pid file names a process that is not of the
 /// relay's user: what is written there is only that user's word.
 pub async fn stop(paths: &Paths) -> io::Result<()> {
-    end(paths, STOP_LIMIT).await
+    end(paths, STOP_LIMIT).await?;
+    clear_stale(paths)
 }
 
-/// Kills a relay that would not listen, if one runs; returns once it is gone.
+/// Kills a relay that would not listen, if one runs; returns once it is gone. What it left lies there:
+/// another may be on its way already, with sockets of the same names.
 ///
 /// # Errors
 /// Those of [`stop`].
@@ -31,7 +33,7 @@ pub async fn kill(paths: &Paths) -> io::Result<()> {
 /// Asks politely, and after `patience` not any more.
 async fn end(paths: &Paths, patience: Duration) -> io::Result<()> {
     let Some(relay) = runtime_dir::living(&paths.pid())? else {
-        return clear_stale(paths);
+        return Ok(());
     };
     let named = relay.pid.and_then(Pid::from_raw);
     let pid = named.ok_or_else(|| io::Error::other("the relay's pid file names no process"))?;
@@ -56,7 +58,7 @@ async fn end(paths: &Paths, patience: Duration) -> io::Result<()> {
         pidfd_send_signal(death.fd(), Signal::KILL)?;
         death.wait().await?;
     }
-    clear_stale(paths)
+    Ok(())
 }
 
 /// What a dead relay left behind.

@@ -1,9 +1,10 @@
-//! What every role runs on: named tasks with a common stop, clocks, telemetry.
+//! What every role runs on: named tasks with a common stop, clocks, what systemd is told.
 
 mod clock;
 mod failpoint;
 mod lanes;
 mod pidfd;
+pub mod systemd;
 mod tasks;
 
 pub use clock::{boot_id, boot_now, wall_now};

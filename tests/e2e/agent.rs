@@ -174,6 +174,7 @@ async fn a_drain_is_called_off_by_an_uncordon_and_survives_a_restart() {
             seconds: deadline,
             nanos: 0,
         }),
+        until_restart: false,
     };
     agent.node.dial().await.drain(order(300)).await.unwrap();
     agent

@@ -40,3 +40,4 @@ mod routes;
 mod starting;
 mod substrate;
 mod supervision;
+mod units;

@@ -43,18 +43,22 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds `R/node.sock` and, where configured, the TCP address.
+    /// Binds `R/node.sock`, which `group` may use unless it is empty, and, where configured, the TCP
+    /// address.
     ///
     /// # Errors
     /// [`BindFailed`] names the address and what holds it.
-    pub async fn bind(unix: PathBuf, tcp: Option<SocketAddr>) -> Result<Self, BindFailed> {
+    pub async fn bind(
+        (unix, group): (PathBuf, &str),
+        tcp: Option<SocketAddr>,
+    ) -> Result<Self, BindFailed> {
         let tcp = match tcp {
             Some(address) => Some(listen::bind_tcp(address).await?),
             None => None,
         };
         Ok(Self {
             tcp,
-            unix: bind_unix(&unix).await?,
+            unix: bind_unix(&unix, group).await?,
             path: unix,
         })
     }

@@ -158,8 +158,9 @@ impl NodeService for Service {
 
     async fn drain(&self, request: Request<pb::DrainRequest>) -> Answer<pb::DrainResponse> {
         let node = self.door.node()?;
-        let limit = duty::span("deadline", request.into_inner().deadline)?;
-        let duty = duty::of(&node, node.drain(limit).await?);
+        let request = request.into_inner();
+        let limit = duty::span("deadline", request.deadline)?;
+        let duty = duty::of(&node, node.drain(limit, request.until_restart).await?);
         Ok(Response::new(pb::DrainResponse { duty }))
     }
 

@@ -22,6 +22,7 @@ use nix::{
     unistd::chdir,
 };
 use parking_lot::Mutex;
+use sd_notify::NotifyState;
 use socket2::SockRef;
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -37,7 +38,7 @@ use crate::{
         egress::{Policy, Resolver},
         gateway,
     },
-    runtime::{Lanes, Tasks, boot_now},
+    runtime::{Lanes, Tasks, boot_now, systemd::notify},
     wire::relay::relay_service_server::RelayServiceServer,
 };
 
@@ -64,6 +65,8 @@ pub struct Options {
     pub cdp_listen: SocketAddr,
     /// The user to become when started as root; empty stays root.
     pub user: String,
+    /// Whether to stay although nobody needs it.
+    pub stay: bool,
 }
 
 /// Why a relay could not run.
@@ -135,11 +138,11 @@ pub fn run(options: &Options) -> Result<(), Failed> {
         .enable_all()
         .thread_name("relay")
         .build()?;
-    runtime.block_on(serve(paths, listener))?;
+    runtime.block_on(serve(paths, listener, options.stay))?;
     Ok(())
 }
 
-async fn serve(paths: Paths, listener: TcpListener) -> io::Result<()> {
+async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let cdp_address = listener.local_addr()?.to_string();
     let gateway_fd = OwnedFd::from(listener.try_clone()?);
@@ -192,7 +195,10 @@ async fn serve(paths: Paths, listener: TcpListener) -> io::Result<()> {
         }
     });
     info!(pid = std::process::id(), cdp = cdp_address, "relay ready");
-    until_not_needed(&relay, &watchers).await?;
+    let status = format!("serving CDP on {cdp_address}");
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    until_not_needed(&relay, &watchers, stay).await?;
+    notify(&[NotifyState::Stopping]);
     for attachment in relay.instances.all() {
         attachment.cut().await;
     }
@@ -223,7 +229,11 @@ fn accept_once_greeted(
     });
 }
 
-async fn until_not_needed(relay: &Arc<Relay>, watchers: &watch::Sender<usize>) -> io::Result<()> {
+async fn until_not_needed(
+    relay: &Arc<Relay>,
+    watchers: &watch::Sender<usize>,
+    stay: bool,
+) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut sweep = tokio::time::interval(SWEEP);
@@ -233,8 +243,9 @@ async fn until_not_needed(relay: &Arc<Relay>, watchers: &watch::Sender<usize>) -
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             now = sweep.tick() => {
+                notify(&[NotifyState::Watchdog]);
                 relay.sessions.forget(boot_now()?, relay.ledger.acked());
-                if *watchers.borrow() > 0 || !relay.instances.is_empty() {
+                if stay || *watchers.borrow() > 0 || !relay.instances.is_empty() {
                     needed = now;
                 } else if now.duration_since(needed) >= LONELY {
                     info!("nobody needs this relay");

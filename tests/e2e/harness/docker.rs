@@ -16,6 +16,20 @@ fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// `docker ARGS`, which must go well.
+pub fn run(args: &[&str]) -> String {
+    docker(args)
+}
+
+/// Removes a container of this name, where there is one.
+pub fn remove(name: &str) {
+    drop(
+        Command::new("docker")
+            .args(["rm", "-f", "-v", name])
+            .output(),
+    );
+}
+
 /// The short id of the image under test. Fails where there is nothing to test with: a missing browser
 /// is never a pass.
 pub fn require_image() -> String {
