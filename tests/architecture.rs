@@ -200,3 +200,81 @@ fn unsafe_code_is_in_one_place_and_explained() {
     }
     assert!(places.len() <= 1, "only the meter maps memory");
 }
+
+/// Names of all functions of the tree that tests can have, by file.
+fn functions() -> Vec<(PathBuf, String)> {
+    let mut files = sources();
+    files.extend(texts(Path::new("tests/e2e")));
+    let named = files.into_iter().flat_map(|(path, text)| {
+        let names: Vec<_> = text
+            .lines()
+            .filter_map(|line| {
+                line.trim_start()
+                    .trim_start_matches("async ")
+                    .strip_prefix("fn ")
+            })
+            .map(ident)
+            .collect();
+        names.into_iter().map(move |name| (path.clone(), name))
+    });
+    named.collect()
+}
+
+/// What a table of the specification names: a test, or a module whose tests are meant.
+fn exists(named: &str, functions: &[(PathBuf, String)]) -> bool {
+    let mut path: Vec<&str> = named.split("::").collect();
+    let last = path.pop().unwrap();
+    let (start, whole) = match last.strip_suffix('…') {
+        Some(start) => (start, false),
+        None => (last, true),
+    };
+    let in_folder = |file: &Path| {
+        let file = file.with_extension("");
+        let parts: Vec<_> = file.iter().filter_map(|part| part.to_str()).collect();
+        path.iter().all(|module| parts.contains(module))
+    };
+    let is_module = || {
+        let file = format!("src/{}", named.replace("::", "/"));
+        [format!("{file}.rs"), format!("{file}/mod.rs")]
+            .iter()
+            .any(|file| Path::new(file).exists())
+    };
+    let found = functions.iter().any(|(file, name)| {
+        in_folder(file)
+            && if whole {
+                name == start
+            } else {
+                name.starts_with(start)
+            }
+    });
+    found || is_module()
+}
+
+#[test]
+fn every_line_of_the_specification_names_a_test_that_exists() {
+    let text = fs::read_to_string("src/ARCHITECTURE.md").unwrap();
+    let functions = functions();
+    let (mut held, mut in_table, mut wrong) = (0, false, Vec::new());
+    for line in text.lines() {
+        if !line.starts_with('|') {
+            in_table = false;
+            continue;
+        }
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let last = *cells.last().unwrap();
+        if last == "held by" {
+            in_table = true;
+        } else if in_table && !last.starts_with("---") {
+            held += 1;
+            let named: Vec<_> = last.split('`').skip(1).step_by(2).collect();
+            let everywhere = last.contains("every end-to-end test");
+            if named.is_empty() && !everywhere {
+                wrong.push(format!("no test: {line}"));
+            }
+            let missing = named.iter().filter(|name| !exists(name, &functions));
+            wrong.extend(missing.map(|name| format!("there is no `{name}`")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(held > 60, "only {held} lines: the tables were not read");
+}

@@ -73,12 +73,16 @@ pub(super) struct Args {
     /// Print nothing on stdout
     #[arg(long)]
     quiet: bool,
+    /// End as on SIGTERM when this process, which started us, has ended
+    #[arg(long, value_name = "PID", hide = true)]
+    end_with_parent: Option<u32>,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = up::Options {
         self_check: args.self_check,
         quiet: args.quiet,
+        parent: args.end_with_parent,
     };
     let config = Config::load(&args.sources()).map_err(fail::config)?;
     telemetry::start(&config.log);

@@ -1,13 +1,28 @@
 //! What a service manager and an operator tell a role.
 
-use std::io;
+use std::{future, io};
 
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, getppid, pidfd_open},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::debug;
 
-/// The signals that end us.
+use crate::runtime::Death;
+
+/// The signals that end us, and the death of whoever started us where that ends us too.
 pub(super) struct Ends {
     terminate: Signal,
     interrupt: Signal,
+    parent: Option<Parent>,
+}
+
+/// Whoever started us.
+enum Parent {
+    Lives(Death),
+    /// It was gone before it could be watched.
+    Gone,
 }
 
 impl Ends {
@@ -15,6 +30,15 @@ impl Ends {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            parent: None,
+        })
+    }
+
+    /// The same, and the death of `parent`, who must be our parent now.
+    pub(super) fn with_parent(parent: Option<u32>) -> io::Result<Self> {
+        Ok(Self {
+            parent: parent.map(Parent::watch).transpose()?,
+            ..Self::new()?
         })
     }
 
@@ -23,6 +47,34 @@ impl Ends {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = Parent::gone(self.parent.as_ref()) => {}
+        }
+    }
+}
+
+impl Parent {
+    fn watch(pid: u32) -> io::Result<Self> {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+            return Ok(Self::Gone);
+        };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // The number may be somebody else's by now: then it is not our parent's.
+            Ok(pidfd) if getppid() == Some(pid) => Death::of(pidfd).map(Self::Lives),
+            Ok(_) | Err(Errno::SRCH) => Ok(Self::Gone),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn gone(parent: Option<&Self>) {
+        match parent {
+            Some(Self::Gone) => {}
+            Some(Self::Lives(death)) => {
+                if let Err(error) = death.wait().await {
+                    debug!(%error, "the parent is not watched any more");
+                    future::pending().await
+                }
+            }
+            None => future::pending().await,
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Options {
     pub self_check: bool,
     /// Print nothing on stdout.
     pub quiet: bool,
+    /// Whose death is the same as SIGTERM: whoever started us.
+    pub parent: Option<u32>,
 }
 
 /// Why `up` ended before it was told to.
@@ -118,7 +120,7 @@ struct Addresses {
 /// # Errors
 /// [`UpFailed`] when it cannot start or the self-check fails.
 pub async fn run(config: Config, options: Options) -> Result<(), UpFailed> {
-    let mut end = Ends::new().map_err(UpFailed::Signals)?;
+    let mut end = Ends::with_parent(options.parent).map_err(UpFailed::Signals)?;
     let up = Box::pin(start(config)).await?;
     let served = tokio::select! {
         served = up.serve(options) => served,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bollard::{
+    exec::{CreateExecOptions, StartExecOptions},
     models::{
         ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig,
         HostConfigLogConfig,
@@ -137,6 +138,34 @@ impl Docker {
             Ok(()) | Err(DockerError::Gone { .. } | DockerError::Busy { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Freezes a container's processes.
+    ///
+    /// # Errors
+    /// [`DockerError::Gone`] or [`DockerError::Busy`] for one that is not there or does not run.
+    pub async fn pause(&self, name: &str) -> Result<(), DockerError> {
+        let work = self.engine.pause_container(name);
+        self.call("pause", name, ACT, work).await
+    }
+
+    /// Starts `command` inside a running container and does not wait for it.
+    ///
+    /// # Errors
+    /// [`DockerError::Gone`] or [`DockerError::Busy`] for one that is not there or does not run.
+    pub async fn run_inside(&self, name: &str, command: &[&str]) -> Result<(), DockerError> {
+        let wanted = CreateExecOptions {
+            cmd: Some(command.to_vec()),
+            ..CreateExecOptions::default()
+        };
+        let work = self.engine.create_exec(name, wanted);
+        let made = self.call("exec", name, ACT, work).await?;
+        let detached = StartExecOptions {
+            detach: true,
+            ..StartExecOptions::default()
+        };
+        let work = self.engine.start_exec(&made.id, Some(detached));
+        self.call("exec", name, ACT, work).await.map(drop)
     }
 
     /// Wakes a frozen container; one that is not frozen, or not there, needs no waking.

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder,
+};
 use futures::StreamExt;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
@@ -114,5 +116,33 @@ impl Docker {
             Ok(())
         };
         within("import", IMPORT, read).await?
+    }
+
+    /// Brings an image of this engine, with its name, to `other`; one that is the same there is left
+    /// alone.
+    ///
+    /// # Errors
+    /// [`DockerError::ImageMissing`] where this engine does not have it, and every way either can fail.
+    pub async fn copy_image(&self, name: &str, other: &Self) -> Result<(), DockerError> {
+        let missing = || DockerError::ImageMissing {
+            image: name.to_owned(),
+        };
+        let here = self.image(name).await?.ok_or_else(missing)?;
+        let there = other.image(name).await?;
+        if there.is_some_and(|there| there.id == here.id) {
+            return Ok(());
+        }
+        let from = self.engine.clone().with_timeout(IMPORT);
+        let chunks = from.export_image(name);
+        let to = other.engine.clone().with_timeout(IMPORT);
+        let options = ImportImageOptionsBuilder::new().quiet(true).build();
+        let mut progress = to.import_image_stream(options, chunks, None);
+        let read = async {
+            while let Some(step) = progress.next().await {
+                step.map_err(|error| DockerError::read("load", &other.socket, name, error))?;
+            }
+            Ok(())
+        };
+        within("load", IMPORT, read).await?
     }
 }

@@ -1,9 +1,11 @@
-//! What the host can do: probes for `chaser doctor`.
+//! What the host can do: probes for `chaser doctor`, a [`monitor`] for the node, and what the kernel
+//! counts of a container ([`cgroup`]).
 //!
 //! A probe is one small function that looks and never mends; it answers with what it found and with
 //! what an operator would do about it. Two of them look by doing: one sandboxed browser is really
 //! started, exactly as a session's would be, and its network namespace is really entered.
 
+pub mod cgroup;
 mod engine;
 mod machine;
 pub mod monitor;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use procfs::process::Process;
 use tokio::time::{Instant, sleep};
 
-use super::{Instances, container_name};
+use super::{Instances, container_name, ooms::Toll};
 use crate::{
     docker::Container,
     model::{Blame, InstanceId},
@@ -36,13 +36,19 @@ impl Instances {
     pub async fn autopsy(&self, id: InstanceId) -> Option<Autopsy> {
         let (docker, name) = (&self.tools.docker, container_name(id));
         let memory = self.tools.config.memory_bytes;
+        let ooms = self
+            .get(id)
+            .map(|instance| instance.ooms)
+            .unwrap_or_default();
+        // At once: the kernel's count goes with the container.
+        ooms.look();
         let look = async {
             let until = Instant::now() + LIMIT;
             loop {
                 let container = docker.inspect(&name).await.ok()??;
                 let settled = !container.running || !is_dead(container.pid);
                 if settled || Instant::now() > until {
-                    return read(&container, memory);
+                    return read(&container, ooms.toll(container.oom_killed), memory);
                 }
                 sleep(LOOK).await;
             }
@@ -60,7 +66,7 @@ fn is_dead(pid: u32) -> bool {
 }
 
 /// What the container says; `None` of one that runs and should.
-fn read(container: &Container, memory: u64) -> Option<Autopsy> {
+fn read(container: &Container, toll: Toll, memory: u64) -> Option<Autopsy> {
     let autopsy = |saw: String, blame| Some(Autopsy { saw, blame });
     if container.paused {
         let saw = "the browser's container was paused from outside".to_owned();
@@ -70,28 +76,32 @@ fn read(container: &Container, memory: u64) -> Option<Autopsy> {
         return None;
     }
     let limit = memory >> 20;
-    match (container.exit_code?, container.oom_killed) {
-        (KILLED, true) => autopsy(
-            format!("the browser needed more memory than its container has ({limit} MiB)"),
-            Blame::Client,
-        ),
-        (code, true) => autopsy(
-            format!(
-                "the browser ended with {code} after it needed more memory than its container has \
-                 ({limit} MiB)"
-            ),
-            Blame::Client,
-        ),
-        (KILLED | TERMINATED, false) => autopsy(
+    let code = container.exit_code?;
+    if toll.fatal {
+        let what = if code == KILLED {
+            "the browser needed".to_owned()
+        } else {
+            format!("the browser ended with {code} after it needed")
+        };
+        let saw = format!("{what} more memory than its container has ({limit} MiB)");
+        return autopsy(saw, Blame::Client);
+    }
+    let (what, blame) = match code {
+        KILLED | TERMINATED => (
             "the browser's container was killed from outside".to_owned(),
             Blame::Host,
         ),
-        (code, false) if code > SIGNALLED => autopsy(
+        code if code > SIGNALLED => (
             format!("the browser crashed (signal {})", code - SIGNALLED),
             Blame::Substrate,
         ),
-        (code, false) => autopsy(format!("the browser ended with {code}"), Blame::Substrate),
-    }
+        code => (format!("the browser ended with {code}"), Blame::Substrate),
+    };
+    let before = match toll.kills {
+        0 => String::new(),
+        kills => format!("; earlier the kernel had killed {kills} of its processes for memory"),
+    };
+    autopsy(what + &before, blame)
 }
 
 #[cfg(test)]
@@ -100,7 +110,12 @@ mod tests {
 
     use super::*;
 
-    fn container(status: &str, exit_code: Option<i64>, oom_killed: bool) -> Container {
+    const NO_TOLL: Toll = Toll {
+        kills: 0,
+        fatal: false,
+    };
+
+    fn container(status: &str, exit_code: Option<i64>) -> Container {
         Container {
             id: String::new(),
             name: String::new(),
@@ -110,7 +125,7 @@ mod tests {
             status: status.to_owned(),
             started_at: String::new(),
             exit_code,
-            oom_killed,
+            oom_killed: false,
             labels: BTreeMap::new(),
             image: String::new(),
         }
@@ -135,13 +150,32 @@ mod tests {
             (("exited", Some(0), false), "ended with 0", Blame::Substrate),
             (("paused", None, false), "paused from outside", Blame::Host),
         ];
-        for ((status, code, oom), sentence, blame) in table {
-            let found = read(&container(status, code, oom), 300 << 20).unwrap();
+        for ((status, code, fatal), sentence, blame) in table {
+            let toll = Toll {
+                kills: fatal.into(),
+                fatal,
+            };
+            let found = read(&container(status, code), toll, 300 << 20).unwrap();
             assert_eq!(found.blame, blame, "{found:?}");
             assert!(found.saw.contains(sentence), "{found:?}");
         }
-        assert_eq!(read(&container("running", None, false), 0), None);
-        assert_eq!(read(&container("created", None, false), 0), None);
+        assert_eq!(read(&container("running", None), NO_TOLL, 0), None);
+        assert_eq!(read(&container("created", None), NO_TOLL, 0), None);
+    }
+
+    #[test]
+    fn an_older_kill_is_told_and_blamed_for_nothing() {
+        let older = Toll {
+            kills: 2,
+            fatal: false,
+        };
+        let found = read(&container("exited", Some(137)), older, 300 << 20).unwrap();
+        assert_eq!(found.blame, Blame::Host);
+        assert_eq!(
+            found.saw,
+            "the browser's container was killed from outside; earlier the kernel had killed 2 of its \
+             processes for memory"
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     InstanceError, Phone, StartError, Tools, View, container_name, destroy,
     handle::Order,
     machine::{self, Effect, Input, Step},
+    ooms::Ooms,
     start::{self, Attached, Held, Requested, SOCKETS},
 };
 use crate::{
@@ -42,6 +43,8 @@ pub(super) struct Driver {
     /// The session's claim, for a relay that forgot it.
     pub(super) bound: Option<Bind>,
     pub(super) failure: Option<Failure>,
+    /// Shared with whoever looks at its memory.
+    pub(super) ooms: std::sync::Arc<Ooms>,
 }
 
 impl Driver {
@@ -130,6 +133,9 @@ impl Driver {
     }
 
     async fn attached(&mut self, attached: Attached) {
+        if let Some(container) = &attached.row.container {
+            self.ooms.begin(container.pid);
+        }
         self.row.container = attached.row.container;
         self.row.image = attached.row.image;
         self.held = Some(attached.held);

@@ -1,8 +1,10 @@
 //! What others hold of an instance: its mailbox and its published state.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::InstanceError;
+use super::{InstanceError, ooms::Ooms};
 use crate::{
     model::{Failure, InstanceId, InstancePhase},
     profile::Profile,
@@ -82,6 +84,7 @@ pub struct Instance {
     pub id: InstanceId,
     pub(super) mailbox: mpsc::Sender<Order>,
     pub(super) view: watch::Receiver<View>,
+    pub(super) ooms: Arc<Ooms>,
 }
 
 impl Instance {
@@ -109,6 +112,12 @@ impl Instance {
             Ok(View::Destroying(failure) | View::Gone(failure)) => Err(failure.clone()),
             Ok(View::Starting) | Err(_) => Err(None),
         }
+    }
+
+    /// How many of its processes the kernel has killed for memory since the last time this was asked.
+    #[must_use]
+    pub fn new_ooms(&self) -> u64 {
+        self.ooms.look()
     }
 
     /// Gives it to the session that it was made for.

@@ -16,10 +16,18 @@ mod error;
 mod facts;
 mod handle;
 pub mod machine;
+mod ooms;
 mod start;
 pub mod substrate;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -30,7 +38,7 @@ pub use error::{InstanceError, StartError};
 pub use handle::{Instance, Phone, View};
 pub use start::binding;
 
-use self::{driver::Driver, start::Held};
+use self::{driver::Driver, ooms::Ooms, start::Held};
 use crate::{
     docker::{Container, Docker, ImageFacts},
     journal::{InstanceRow, Journal},
@@ -184,6 +192,8 @@ pub struct Instances {
     all: Arc<Mutex<HashMap<InstanceId, Instance>>>,
     /// Counts the changes of any of them.
     changes: Arc<watch::Sender<u64>>,
+    /// Counts what the kernel killed for memory in any of them.
+    oom_kills: Arc<AtomicU64>,
 }
 
 impl Instances {
@@ -195,6 +205,7 @@ impl Instances {
             tasks: tasks.clone(),
             all: Arc::default(),
             changes: Arc::new(watch::Sender::new(0)),
+            oom_kills: Arc::default(),
         }
     }
 
@@ -230,7 +241,8 @@ impl Instances {
         }
         let held = Held {
             pidfd: pidfd?,
-            egress: None,
+            // What the relay lost it makes anew when it is attached again.
+            egress: self.tools.relay.egress_listener(row.id).await.ok(),
         };
         Ok(self.spawn(row, Some(held), Some(phone), bound))
     }
@@ -258,10 +270,15 @@ impl Instances {
             _ => View::Destroying(None),
         };
         let (publish, view) = watch::channel(view);
+        let ooms = Arc::new(Ooms::new(Arc::clone(&self.oom_kills)));
+        if let (Some(_), Some(container)) = (&held, &row.container) {
+            ooms.begin(container.pid);
+        }
         let instance = Instance {
             id: row.id,
             mailbox,
             view,
+            ooms: Arc::clone(&ooms),
         };
         self.all.lock().insert(row.id, instance.clone());
         let (tools, all, id) = (self.tools.clone(), Arc::clone(&self.all), row.id);
@@ -278,6 +295,7 @@ impl Instances {
                 phone,
                 bound,
                 failure: None,
+                ooms,
             };
             driver.run().await;
             if !stop.is_cancelled() {
@@ -286,6 +304,12 @@ impl Instances {
             }
         });
         instance
+    }
+
+    /// Processes in containers that the kernel has killed for memory, since the agent started.
+    #[must_use]
+    pub fn oom_kills(&self) -> u64 {
+        self.oom_kills.load(Ordering::Relaxed)
     }
 
     /// A number that is another one after any instance has changed.

@@ -68,7 +68,7 @@ pub(super) struct Attached {
 pub(super) struct Held {
     /// The container's init.
     pub(super) pidfd: OwnedFd,
-    /// A duplicate of the egress listener; `None` after a restart of the agent.
+    /// A duplicate of the egress listener; `None` where neither this agent nor the relay had it any more.
     pub(super) egress: Option<OwnedFd>,
 }
 

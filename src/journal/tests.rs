@@ -52,6 +52,7 @@ pub(super) fn ended(mut row: SessionRow, at: time::OffsetDateTime) -> SessionRow
         at,
         traffic: Traffic::default(),
         detail: None,
+        blame: None,
     });
     row
 }

@@ -3,7 +3,27 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{EndReason, Traffic};
+use super::{Blame, EndReason, Traffic};
+
+/// What whoever asks for an end knows beyond its reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Why {
+    /// What was seen, in a sentence for operators.
+    pub detail: Option<String>,
+    /// Whose fault it is.
+    pub blame: Option<Blame>,
+}
+
+impl Why {
+    /// Something was seen, and nobody is blamed for it here.
+    #[must_use]
+    pub fn seen(detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            blame: None,
+        }
+    }
+}
 
 /// The one ending of a session: made once by the arbiter, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,4 +37,7 @@ pub struct Ending {
     pub traffic: Traffic,
     /// A sentence for operators, such as what was seen of a death.
     pub detail: Option<String>,
+    /// Whose fault it was, where whoever asked for the end knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame: Option<Blame>,
 }

@@ -46,6 +46,21 @@ pub enum Blame {
 }
 
 impl Blame {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Client,
+        Self::Upstream,
+        Self::Substrate,
+        Self::Host,
+        Self::Agent,
+    ];
+
+    /// Reads [`Blame::as_str`]; `None` for any other word.
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == word)
+    }
+
     /// The word of journal, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -17,7 +17,7 @@ mod wish;
 
 pub use boot::{BootId, BootInstant, InvalidBootId};
 pub use duty::Duty;
-pub use ending::Ending;
+pub use ending::{Ending, Why};
 pub use failure::{Blame, Class, Classify, Failure};
 pub use id::{InstanceId, InvalidId, NodeId, SessionId};
 pub use lease::{Grant, Lease};

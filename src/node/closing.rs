@@ -8,7 +8,7 @@ use tracing::warn;
 use super::{Node, reconcile::When};
 use crate::{
     journal::SessionRow,
-    model::{EndReason, Ending},
+    model::{Blame, EndReason, Ending},
     runtime::{boot_now, wall_now},
     session::Session,
 };
@@ -42,6 +42,7 @@ pub(super) async fn end_in_the_past(
         at: moment(&row, when, wall_now(), up_for()),
         traffic: row.traffic,
         detail,
+        blame: (when == When::LastBoot).then_some(Blame::Host),
     };
     session.cut(ending).await
 }

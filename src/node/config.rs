@@ -40,7 +40,7 @@ impl Default for Config {
             listen: None,
             socket_group: String::new(),
             docker: "/var/run/docker.sock".to_owned(),
-            drain_deadline: Duration::ZERO,
+            drain_deadline: Duration::from_secs(30),
             orphan_grace: Duration::from_secs(60),
             fence: false,
         }

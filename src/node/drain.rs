@@ -1,7 +1,8 @@
 //! Taking the node out of service and back, and ending everything.
 //!
 //! A drain is an order with a deadline: the event that announces it is the lead time in which a
-//! control plane may move its sessions elsewhere. Those that are left then end `substrate_down`. One
+//! control plane may move its sessions elsewhere. Those that are left then end `substrate_down`, and what is
+//! parked goes at once: it is drained when nothing of anything is left. One
 //! task carries it out; an `Uncordon` at any moment before calls it off. Where the node stands is in the
 //! journal before anybody is told.
 
@@ -14,10 +15,10 @@ use tracing::{info, warn};
 
 use super::{Node, NodeError, status::Conditions};
 use crate::{
-    instance::{Instance, View},
-    model::{BootInstant, Duty, EndReason, Phase},
+    instance::Instance,
+    model::{Blame, BootInstant, Duty, Phase},
     runtime::{boot_now, wall_now},
-    session::{Session, What},
+    session::{Cause, Session, What},
 };
 
 /// Between two looks whether anything still lives.
@@ -98,6 +99,7 @@ impl Node {
         let over = |duty| !matches!(duty, Duty::Draining { .. });
         drop(conditions.wait_for(|now| over(now.duty)).await);
     }
+
     /// Takes no more orders, ends every session and waits until nothing of them is left, or until
     /// `limit` has passed.
     pub async fn end_all(&self, limit: Duration) {
@@ -106,10 +108,9 @@ impl Node {
         let end = async {
             let sessions = self.sessions().all();
             info!(sessions = sessions.len(), "ending every session");
-            let ends = sessions.iter().map(|session| {
-                let detail = Some("the node is shutting down".to_owned());
-                session.end(EndReason::SubstrateDown, detail)
-            });
+            let ends = sessions
+                .iter()
+                .map(|session| session.taken_down(cause("the node is shutting down")));
             join_all(ends).await;
             // Those that are parked; the others are on their way.
             let instances = self.instances().all();
@@ -126,6 +127,15 @@ impl Node {
                 "not everything was ended in time; the next start goes on"
             );
         }
+    }
+}
+
+/// Whoever takes a host out of service is the host to its customers.
+fn cause(saw: &str) -> Cause {
+    Cause {
+        saw: saw.to_owned(),
+        blame: Blame::Host,
+        told: false,
     }
 }
 
@@ -169,10 +179,8 @@ async fn another(conditions: &mut watch::Receiver<Conditions>, duty: Duty) {
 /// Waits until nothing lives, and ends what does after `until`.
 async fn empty(node: &Node, until: BootInstant) {
     loop {
-        let instances = node.instances().all();
-        let busy = |instance: &&Instance| !matches!(instance.view(), View::Parked(_));
-        let busy: Vec<_> = instances.iter().filter(busy).collect();
-        if busy.is_empty() && node.live() == 0 {
+        // What is parked is being taken down by the pool meanwhile.
+        if node.instances().is_empty() && node.live() == 0 {
             return;
         }
         // A deadline of another boot has passed with it.
@@ -181,10 +189,9 @@ async fn empty(node: &Node, until: BootInstant) {
         if left.is_zero() && node.live() > 0 {
             info!(sessions = node.live(), "the drain's deadline has passed");
             let sessions = node.sessions().all();
-            let ends = sessions.iter().map(|session| {
-                let detail = Some("the node was drained".to_owned());
-                session.end(EndReason::SubstrateDown, detail)
-            });
+            let ends = sessions
+                .iter()
+                .map(|session| session.taken_down(cause("the node was drained")));
             join_all(ends).await;
         } else {
             let pause = if left.is_zero() { LOOK } else { LOOK.min(left) };

@@ -183,7 +183,7 @@ async fn handle(node: &Node, event: RelayEvent) -> bool {
 }
 
 /// What a session's browser died of, before its container is removed.
-async fn found_out(node: &Node, session: &Session, ending: &Ending) -> Option<Cause> {
+pub(super) async fn found_out(node: &Node, session: &Session, ending: &Ending) -> Option<Cause> {
     let row = session.row();
     if ending.reason != EndReason::SubstrateDown || row.phase == Phase::Ended {
         return None;

@@ -50,7 +50,12 @@ pub use status::{AddressStatus, NodeState, Status};
 pub use wheels::Stalled;
 
 use self::{
-    guard::Guard, link::Link, ownership::Disowned, pool::Pool, status::Conditions, vitals::Vitals,
+    guard::Guard,
+    link::Link,
+    ownership::Disowned,
+    pool::Pool,
+    status::{Conditions, Counted},
+    vitals::Vitals,
     wheels::Wheels,
 };
 use crate::{
@@ -112,6 +117,7 @@ struct Inner {
     pool: Pool,
     sessions: Sessions<Host>,
     hub: Hub,
+    counted: Counted,
     /// What was wrong with the journal at the start.
     damage: Option<Damage>,
     conditions: watch::Sender<Conditions>,
@@ -179,6 +185,7 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
             instances,
             pool,
             hub,
+            counted: Counted::default(),
             damage: known.damage.clone(),
             conditions: watch::Sender::new(Conditions {
                 duty: known.duty,

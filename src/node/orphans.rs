@@ -2,10 +2,11 @@
 //!
 //! A container is an orphan when it carries this node's label and neither a driver nor the journal
 //! knows its instance, for longer than the grace. A pass that cannot ask Docker and the journal judges
-//! nobody, and removes a few at most.
+//! nobody, and removes a few at most. Each is a numbered event and is counted.
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -14,8 +15,10 @@ use tracing::warn;
 
 use super::{Node, restart::instance_of};
 use crate::{
+    instance::container_name,
     journal::InstanceRow,
     model::{EndReason, InstanceId},
+    session::What,
 };
 
 /// Removed in one pass.
@@ -67,6 +70,12 @@ pub(super) async fn pass(node: &Node, suspects: &mut Suspects) {
     let unknown = ours.filter(|id| !known(id)).collect();
     for id in suspects.judge(&unknown, Instant::now(), node.orphan_grace()) {
         warn!(instance = %id, reason = %EndReason::AbandonedOrphan, "an orphan is removed");
+        let removed = &node.inner.counted.orphans_removed;
+        removed.fetch_add(1, Ordering::Relaxed);
+        node.hub().publish(What::Orphan {
+            instance: id,
+            container: container_name(id),
+        });
         drop(node.instances().drive(InstanceRow::leftover(id)));
     }
 }

@@ -52,6 +52,7 @@ fn ended(row: &SessionRow, at: OffsetDateTime) -> Ended {
             at,
             traffic: Traffic::default(),
             detail: None,
+            blame: None,
         },
         record: record(row),
     }

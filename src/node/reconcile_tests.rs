@@ -15,6 +15,7 @@ fn ending() -> Ending {
         at: OffsetDateTime::UNIX_EPOCH,
         traffic: Traffic::default(),
         detail: None,
+        blame: None,
     }
 }
 

@@ -16,7 +16,7 @@ use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
 use super::{
-    Node, closing, pool, rebuild,
+    Node, closing, link, pool, rebuild,
     reconcile::{self, AtDocker, AtRelay, Deadline, Journalled, Verdict, When},
 };
 use crate::{
@@ -164,7 +164,12 @@ async fn end(node: &Node, session: &Session, verdict: Verdict, seen: &Seen) {
     let instance = session.row().instance;
     match verdict {
         Verdict::TakeEnding(ending) => {
-            if !session.cut(ending).await {
+            // Whoever asked for it said why; of a death nobody has looked at what is left yet.
+            let cause = match ending.blame {
+                Some(_) => None,
+                None => link::found_out(node, session, &ending).await,
+            };
+            if !session.cut_for(ending, cause).await {
                 return;
             }
         }

@@ -1,6 +1,11 @@
 //! The node as it answers `GetNode`, `readyz` and the metrics.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use procfs::Current;
 use time::OffsetDateTime;
@@ -61,6 +66,13 @@ impl Conditions {
     }
 }
 
+/// What is counted since the agent started.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// Containers that nobody knew, removed.
+    pub(super) orphans_removed: AtomicU64,
+}
+
 /// One configured egress address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressStatus {
@@ -113,6 +125,10 @@ pub struct Status {
     pub journal_damage: Option<String>,
     /// Requests that the egress policy refused since the relay started, by reason.
     pub egress_refused: BTreeMap<String, u64>,
+    /// Processes in containers that the kernel killed for memory, since the agent started.
+    pub oom_kills: u64,
+    /// Containers that nobody knew, removed since the agent started.
+    pub orphans_removed: u64,
     /// How the host fares.
     pub conditions: Vec<Standing>,
     /// Why no session is admitted now although the node is ready.
@@ -182,6 +198,8 @@ impl Node {
             duty: self.duty(),
             journal_damage: self.inner.damage.as_ref().map(ToString::to_string),
             egress_refused: self.refused().await,
+            oom_kills: self.instances().oom_kills(),
+            orphans_removed: self.inner.counted.orphans_removed.load(Ordering::Relaxed),
             conditions: self.guard().standings(),
             admission_stopped: self.guard().refusal().map(|refusal| refusal.why),
             pool: self.pool().status(),

@@ -90,6 +90,7 @@ impl Vitals {
             let Some((at, kernel)) = look(&mut sampler).await else {
                 return;
             };
+            look_for_ooms(&node);
             let facts = self.facts(&node, kernel);
             let changed = monitor.observe(&facts, at, wall_now());
             let standings = monitor.standings();
@@ -219,6 +220,17 @@ async fn look(sampler: &mut Option<Sampler>) -> Option<(Duration, Kernel)> {
     let (at_work, kernel) = looked.await.ok()?;
     *sampler = Some(at_work);
     Some((booted, kernel))
+}
+
+/// Looks at the kernel's count of kills for memory in every container. One kill that takes the browser ends
+/// its session by itself; any other is its page's business.
+fn look_for_ooms(node: &Node) {
+    for instance in node.instances().all() {
+        let kills = instance.new_ooms();
+        if kills > 0 {
+            info!(instance = %instance.id, kills, "processes were killed: their container's memory ran out");
+        }
+    }
 }
 
 /// A condition that changed its level goes to the log and to everybody who watches.

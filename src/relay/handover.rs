@@ -37,9 +37,11 @@ pub enum Packet {
     Refill(InstanceId),
     /// Asks for a duplicate of the gateway's listener.
     Gateway,
+    /// Asks for a duplicate of an attached instance's egress listener.
+    Egress(InstanceId),
 }
 
-/// What the relay answers; for [`Packet::Gateway`] with one descriptor.
+/// What the relay answers; to a question for a listener with one descriptor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {

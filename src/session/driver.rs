@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     journal::{Journal, JournalError, SessionRow},
-    model::{Blame, EndReason, Ending, Failure, Phase},
+    model::{Blame, EndReason, Ending, Failure, Phase, Why},
     runtime::{boot_now, failpoint},
 };
 
@@ -113,15 +113,15 @@ impl<G: Ground> Driver<G> {
         }
         if let State::Closing(reason) = self.state {
             let bound = self.row.ready_at.is_some();
-            let ending = end::decide(
-                &*self.ground,
-                &self.row,
-                (reason, asked.detail.as_deref()),
-                bound,
-                &self.stop,
-            )
-            .instrument(debug_span!("cut"))
-            .await?;
+            let detail = asked.detail.as_ref();
+            let cause = self.cause.as_ref();
+            let why = Why {
+                detail: detail.cloned(),
+                blame: cause.and_then(|cause| (detail == Some(&cause.saw)).then_some(cause.blame)),
+            };
+            let ending = end::decide(&*self.ground, &self.row, (reason, &why), bound, &self.stop)
+                .instrument(debug_span!("cut"))
+                .await?;
             failpoint(format_args!("session arbitrated"));
             self.cut(ending).await?;
         }
@@ -153,7 +153,8 @@ impl<G: Ground> Driver<G> {
             EndReason::Error => {}
             EndReason::SubstrateDown => {
                 let saw = ending.detail.clone();
-                let blame = self.known_cause(&ending).map(|cause| cause.blame);
+                let known = self.known_cause(&ending).map(|cause| cause.blame);
+                let blame = known.or(ending.blame);
                 self.row.failure = Some(failure(
                     "substrate_down",
                     saw.unwrap_or_else(|| "the browser or its container died".to_owned()),
@@ -284,6 +285,16 @@ pub(super) fn failure(code: &str, message: String, blame: Blame) -> Failure {
         message,
         blame,
     }
+}
+
+/// For callers that know why and wait.
+pub(super) fn ask_for(cause: Cause) -> (Asked, oneshot::Receiver<Outcome>) {
+    let (done, outcome) = oneshot::channel();
+    let asked = Asked {
+        done: Some(done),
+        ..Asked::for_cause(cause)
+    };
+    (asked, outcome)
 }
 
 /// For callers that ask for an end and wait.

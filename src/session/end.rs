@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{Cause, Ground, Outcome, driver::Stopped};
 use crate::{
     journal::SessionRow,
-    model::{EndReason, Ending},
+    model::{EndReason, Ending, Why},
     relay::client::RelayError,
     runtime::wall_now,
 };
@@ -66,25 +66,25 @@ impl Asked {
 pub(super) async fn decide<G: Ground>(
     ground: &G,
     row: &SessionRow,
-    (reason, detail): (EndReason, Option<&str>),
+    (reason, why): (EndReason, &Why),
     bound: bool,
     stop: &CancellationToken,
 ) -> Result<Ending, Stopped> {
     let mut pause = FIRST_PAUSE;
     loop {
-        let refused = match ground.end(&row.id, reason, detail).await {
+        let refused = match ground.end(&row.id, reason, why).await {
             Ok(ending) => return Ok(ending),
             Err(error) => error,
         };
         if !bound {
             // The relay never gave it anything to send with; its instance is destroyed next.
-            return Ok(decided(ground, row, reason, detail));
+            return Ok(decided(ground, row, reason, why));
         }
         if !matches!(refused, RelayError::Unknown(_)) {
             warn!(session = %row.id, error = %refused, "the agent ends the session by itself");
         }
         match ground.kill(row.instance).await {
-            Ok(()) => return Ok(decided(ground, row, reason, detail)),
+            Ok(()) => return Ok(decided(ground, row, reason, why)),
             Err(error) => warn!(session = %row.id, %error, "its browser cannot be killed yet"),
         }
         tokio::select! {
@@ -95,17 +95,13 @@ pub(super) async fn decide<G: Ground>(
     }
 }
 
-fn decided<G: Ground>(
-    ground: &G,
-    row: &SessionRow,
-    reason: EndReason,
-    detail: Option<&str>,
-) -> Ending {
+fn decided<G: Ground>(ground: &G, row: &SessionRow, reason: EndReason, why: &Why) -> Ending {
     let sample = ground.sample(row.instance).unwrap_or_default();
     Ending {
         reason,
         at: wall_now(),
         traffic: row.traffic.max(sample),
-        detail: detail.map(str::to_owned),
+        detail: why.detail.clone(),
+        blame: why.blame,
     }
 }

@@ -10,7 +10,7 @@ use super::expected;
 use crate::{
     instance::{Instance, InstanceError, Instances, Phone, View},
     journal::{InstanceRow, JournalError, SessionRow},
-    model::{EndReason, Ending, Failure, InstanceId, SessionId, Traffic},
+    model::{EndReason, Ending, Failure, InstanceId, SessionId, Traffic, Why},
     relay::{
         Way,
         client::{Bind, RelayError},
@@ -65,7 +65,7 @@ pub trait Ground: Send + Sync + 'static {
         &self,
         session: &SessionId,
         reason: EndReason,
-        detail: Option<&str>,
+        why: &Why,
     ) -> impl Future<Output = Result<Ending, RelayError>> + Send;
 
     /// Kills the instance; once this returns nothing of it sends any more.
@@ -138,13 +138,9 @@ impl Ground for Host {
         &self,
         session: &SessionId,
         reason: EndReason,
-        detail: Option<&str>,
+        why: &Why,
     ) -> Result<Ending, RelayError> {
-        self.instances
-            .tools()
-            .relay
-            .end(session, reason, detail)
-            .await
+        self.instances.tools().relay.end(session, reason, why).await
     }
 
     async fn kill(&self, instance: InstanceId) -> Result<(), InstanceError> {

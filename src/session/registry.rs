@@ -74,6 +74,13 @@ impl Session {
         self.mailbox.send(Order::End(asked)).await.ok();
     }
 
+    /// Asks for its end `substrate_down` and waits for how it ended, as [`Session::end`] does.
+    pub async fn taken_down(&self, cause: Cause) -> Option<Outcome> {
+        let (asked, outcome) = driver::ask_for(cause);
+        self.mailbox.send(Order::End(asked)).await.ok()?;
+        outcome.await.ok()
+    }
+
     /// Asks for its end `substrate_down` and does not wait.
     pub async fn substrate_down(&self, cause: Cause) {
         let asked = Asked::for_cause(cause);

@@ -105,6 +105,13 @@ pub enum What {
     },
     /// A condition of the host changed its level.
     Condition(Standing),
+    /// A container of this node that nobody knew is removed.
+    Orphan {
+        /// The instance that it says it is.
+        instance: InstanceId,
+        /// Its name.
+        container: String,
+    },
     /// Something changed about an instance that no session had.
     Slot {
         /// Which.

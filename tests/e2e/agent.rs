@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use chaser::wire::node::{
-    CordonRequest, DrainRequest, DutyState, EndReason, NodeState, Phase, ReconcileRequest,
+    CordonRequest, DrainRequest, DutyState, EndReason, Event, NodeState, Phase, ReconcileRequest,
     UncordonRequest, event::What,
 };
 use serde_json::json;
@@ -276,6 +276,17 @@ async fn a_container_of_ours_that_nobody_knows_goes_after_the_grace_and_a_strang
     })
     .await;
     assert!(made.elapsed() >= seconds(4), "{:?}", made.elapsed());
+    let removed = |event: &Event| match &event.what {
+        Some(What::Orphan(removed)) => Some(removed.container_name.clone()),
+        _ => None,
+    };
+    let told = agent
+        .node
+        .events_until(|events| events.iter().any(|event| removed(event).is_some()))
+        .await;
+    let told: Vec<_> = told.iter().filter_map(removed).collect();
+    assert_eq!(told, [orphan.name()]);
+    assert_eq!(agent.node.status().await.orphans_removed, 1);
     assert!(
         stranger.is_there(),
         "another node's container is none of our business"

@@ -193,7 +193,11 @@ async fn delete_against_lifetime_in_the_same_instant_has_one_winner() {
             .filter(|event| match &event.what {
                 Some(What::Session(session)) => session.id == id && session.phase() == Phase::Ended,
                 Some(
-                    What::SubstrateDown(_) | What::Condition(_) | What::Slot(_) | What::Duty(_),
+                    What::SubstrateDown(_)
+                    | What::Condition(_)
+                    | What::Slot(_)
+                    | What::Duty(_)
+                    | What::Orphan(_),
                 )
                 | None => false,
             })

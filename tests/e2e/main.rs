@@ -15,6 +15,7 @@ mod harness;
 mod agent;
 mod bench;
 mod clients;
+mod conditions;
 mod contract;
 mod egress;
 mod emulation;

@@ -105,7 +105,8 @@ async fn events_are_numbered_without_a_gap() {
                     | What::SubstrateDown(_)
                     | What::Condition(_)
                     | What::Slot(_)
-                    | What::Duty(_),
+                    | What::Duty(_)
+                    | What::Orphan(_),
                 )
                 | None => None,
             })

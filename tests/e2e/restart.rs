@@ -1,9 +1,10 @@
 //! The split is real: agent and relay die alone.
 
+use chaser::wire::node::Blame;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::harness::{Cdp, Chaser, Library, eventually, lab, processes, seconds};
+use crate::harness::{Cdp, Chaser, Library, docker, eventually, lab, processes, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_of_the_agent_is_felt_by_no_client_and_a_new_agent_finds_everything() {
@@ -99,6 +100,26 @@ async fn a_killed_relay_is_started_again_and_clients_reconnect() {
     })
     .await;
     assert_eq!(session.delete().await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_died_of_while_the_agent_was_away_is_found_out_by_the_next_one() {
+    let (lab, _origin) = lab();
+    let mut chaser = Chaser::start(&lab).await;
+    let session = chaser.api.ready_session().await;
+    let container = chaser.container(&session.id).await;
+    chaser.sigkill();
+    docker::kill(&container);
+    chaser.restart().await;
+    let closed = session.wait_for("closed").await;
+    assert_eq!(closed["ended_reason"], "substrate_down");
+    let failure = chaser.node.session(&session.id).await.unwrap().failure;
+    let failure = failure.unwrap();
+    assert!(
+        failure.message.contains("killed from outside"),
+        "{failure:?}"
+    );
+    assert_eq!(failure.blame(), Blame::Host, "{failure:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,39 @@ async fn a_session_that_eats_its_containers_memory_ends_by_its_own_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_killed_for_memory_long_before_is_blamed_for_nothing() {
+    let (lab, _origin) = lab();
+    let chaser = Setup::on(&lab)
+        .set("instance", "memory_bytes = 734003200")
+        .start()
+        .await;
+    let session = chaser.api.ready_session().await;
+    let container = chaser.container(&session.id).await;
+    // It grows until it is the largest there, and the kernel takes it and nothing else.
+    assert!(!docker::exec(&container, "exec tail /dev/zero"));
+    let oom = docker::inspect(&container, "{{.State.OOMKilled}}");
+    eventually("the kill is counted", seconds(10), async || {
+        (chaser.node.status().await.oom_kills == 1).then_some(())
+    })
+    .await;
+    assert_eq!(chaser.counter("chaser_node_oom_kills").await, 1, "{oom}");
+    assert_eq!(session.get().await["status"], "ready");
+    let mut cdp = Cdp::open(&session.cdp_url).await;
+    cdp.call("Browser.getVersion", json!({})).await.unwrap();
+
+    // What is recent is past before the container is killed: its death is another matter.
+    tokio::time::sleep(seconds(4)).await;
+    docker::kill(&container);
+    let failure = taken_down(&chaser, &session).await;
+    says(&failure, "killed from outside", Blame::Host);
+    says(
+        &failure,
+        "earlier the kernel had killed 1 of its processes",
+        Blame::Host,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_hangs_is_replaced_and_its_sessions_go_on() {
     let (lab, _origin) = lab();
     let chaser = Setup::on(&lab)

@@ -52,6 +52,8 @@ struct NodeGauges {
     address_sessions: Family<Address, Number>,
     /// Counted in the relay; here it is only shown.
     egress_refused: Family<Refused, Counter>,
+    oom_kills: Counter,
+    orphans_removed: Counter,
     condition: Family<Named, Number>,
     pool: PoolGauges,
     admitting: Number,
@@ -126,6 +128,16 @@ impl NodeGauges {
             self.egress_refused.clone(),
         );
         registry.register(
+            "oom_kills",
+            "Processes in containers killed because the container's memory ran out, since the agent started",
+            self.oom_kills.clone(),
+        );
+        registry.register(
+            "orphans_removed",
+            "Containers of this node that nobody knew, removed since the agent started",
+            self.orphans_removed.clone(),
+        );
+        registry.register(
             "condition",
             "How the host fares: 0 ok, 1 degraded, 2 critical",
             self.condition.clone(),
@@ -181,6 +193,9 @@ impl NodeGauges {
         self.pool.set(&node.pool);
         self.memory_available.set(node.memory_available_bytes);
         self.memory_total.set(node.memory_total_bytes);
+        let counted = |counter: &Counter, count| counter.inner().store(count, Ordering::Relaxed);
+        counted(&self.oom_kills, node.oom_kills);
+        counted(&self.orphans_removed, node.orphans_removed);
         for (reason, count) in &node.egress_refused {
             let reason = reason.clone();
             let refused = self.egress_refused.get_or_create(&Refused { reason });

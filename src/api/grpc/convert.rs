@@ -147,6 +147,13 @@ pub(super) fn item(item: Item) -> pb::WatchResponse {
                     condition: condition.map_or_else(String::new, |c| c.to_string()),
                 }),
                 What::Condition(standing) => event::What::Condition(condition(standing)),
+                What::Orphan {
+                    instance,
+                    container,
+                } => event::What::Orphan(pb::Orphan {
+                    instance_id: instance.to_string(),
+                    container_name: container,
+                }),
                 What::Slot {
                     instance,
                     profile,
@@ -252,6 +259,8 @@ pub(super) fn status(of: Status) -> pb::GetNodeResponse {
         memory_available_bytes: of.memory_available,
         memory_total_bytes: of.memory_total,
         egress_refused: of.egress_refused.into_iter().collect(),
+        oom_kills: of.oom_kills,
+        orphans_removed: of.orphans_removed,
         journal_damage: of.journal_damage.unwrap_or_default(),
         duty: Some(super::duty::duty(of.duty, live)),
         lease: of.lease.map(super::duty::lease),

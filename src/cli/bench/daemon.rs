@@ -12,7 +12,7 @@ use nix::{
 };
 use parking_lot::Mutex;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     net::TcpStream,
     process::{Child, Command},
@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     browser::Namespace,
     places::{Places, free_ports},
+    told::{at_rest, cdp_path},
 };
 use crate::{
     cli::{
@@ -65,7 +66,7 @@ pub(super) struct Session {
 }
 
 /// What is to be started.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wanted<'a> {
     /// The operator's own configuration, if any.
     pub(super) config: Option<&'a Path>,
@@ -73,6 +74,10 @@ pub(super) struct Wanted<'a> {
     pub(super) max_sessions: usize,
     /// Warm instances.
     pub(super) warm: usize,
+    /// Its state is on a file system of so many MiB of its own.
+    pub(super) disk: Option<u32>,
+    /// Keys of the configuration, as variables of its environment.
+    pub(super) keys: &'a [(&'static str, String)],
 }
 
 impl Daemon {
@@ -81,7 +86,7 @@ impl Daemon {
     /// # Errors
     /// When there is no port, directory or process to be had.
     pub(super) fn spawn(docker: &Docker, wanted: Wanted<'_>) -> anyhow::Result<Self> {
-        let places = Places::make()?;
+        let places = Places::make(wanted.disk)?;
         let [api, cdp, admin] = free_ports().context("no free port on loopback")?;
         let key = format!("sk_bench_{:032x}", rand::random::<u128>());
         let mut command = Command::new(std::env::current_exe()?);
@@ -102,7 +107,12 @@ impl Daemon {
             .args(["--max-creates-per-minute", "0"])
             .args(["--egress-allow", "127.0.0.1/32"])
             .args(["--warm", &wanted.warm.to_string()])
+            // Killed with `kill -9` this process cannot end it any more.
+            .args(["--end-with-parent", &std::process::id().to_string()])
             .arg("--quiet")
+            // Whoever is left when it is ended is the bench's own.
+            .env("CHASER_NODE_DRAIN_DEADLINE", "0s")
+            .envs(wanted.keys.iter().map(|(key, value)| (key, value)))
             .env("CHASER_API_KEY", &key)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -293,55 +303,5 @@ impl Session {
     /// Of its WebSocket at the gateway.
     pub(super) fn path(&self) -> &str {
         &self.path
-    }
-}
-
-/// Whether a node does nothing, with so many browsers parked.
-fn at_rest(node: &GetNodeResponse, warm: usize) -> bool {
-    let under_way = node.creating + node.ready + node.closing + node.destroying;
-    let starting: u32 = node.pool.iter().map(|profile| profile.starting).sum();
-    let parked: u32 = node.pool.iter().map(|profile| profile.parked).sum();
-    under_way + starting == 0 && usize::try_from(parked).is_ok_and(|parked| parked >= warm)
-}
-
-/// The path of `cdp_url`; its host may be a public name that leads elsewhere.
-fn cdp_path(session: &Value) -> Option<String> {
-    let url = session["cdp_url"].as_str()?;
-    let (_, rest) = url.split_once("://")?;
-    rest.find('/').map(|at| rest[at..].to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::node::PoolProfile;
-
-    #[test]
-    fn a_node_rests_when_its_pool_is_full_and_nothing_is_under_way() {
-        let of = |parked, starting, destroying| GetNodeResponse {
-            destroying,
-            pool: vec![PoolProfile {
-                parked,
-                starting,
-                ..PoolProfile::default()
-            }],
-            ..GetNodeResponse::default()
-        };
-        assert!(at_rest(&of(2, 0, 0), 2));
-        assert!(!at_rest(&of(1, 0, 0), 2), "one is missing");
-        assert!(!at_rest(&of(2, 1, 0), 2), "one is on its way");
-        assert!(!at_rest(&of(2, 0, 1), 2), "one is being removed");
-        assert!(
-            at_rest(&GetNodeResponse::default(), 0),
-            "no pool, no session"
-        );
-    }
-
-    #[test]
-    fn the_path_of_a_cdp_address_is_what_counts() {
-        let session = json!({ "cdp_url": "wss://cdp.example:1/sessions/sess_1" });
-        assert_eq!(cdp_path(&session).as_deref(), Some("/sessions/sess_1"));
-        assert_eq!(cdp_path(&json!({ "cdp_url": "ws://host" })), None);
-        assert_eq!(cdp_path(&json!({})), None);
     }
 }

@@ -12,9 +12,10 @@ use anyhow::Context;
 use procfs::process::Process;
 use tokio::time::{Instant, sleep};
 
+use crate::host::cgroup::{Group, real};
+
 use super::{
     Common, Ground,
-    cgroup::{Group, real},
     client::{Client, Page},
     daemon::{Daemon, Session},
     progress,
@@ -226,7 +227,10 @@ async fn look_at(opened: &[Open], idle: Duration) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let cpu = |open: &Open| open.group.cpu_seconds();
     let began = Instant::now();
-    let before = opened.iter().map(cpu).collect::<anyhow::Result<Vec<_>>>()?;
+    let before = opened
+        .iter()
+        .map(cpu)
+        .collect::<std::io::Result<Vec<_>>>()?;
     sleep(idle).await;
     let seconds = began.elapsed().as_secs_f64();
     for (open, before) in opened.iter().zip(before) {

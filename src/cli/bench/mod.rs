@@ -13,15 +13,14 @@
 //!
 //! A bench starts a `chaser up` of its own ([`daemon`]) with free ports and fresh directories, and
 //! baseline browsers ([`browser`]) in containers of the same kind. It removes all of them whatever
-//! happens, ctrl-C included; what a `kill -9` leaves of the baseline is swept by the next run. The
-//! page is served by this process ([`origin`]). Rounds alternate between who is measured, so that a
+//! happens, ctrl-C included. After a `kill -9` its daemon ends by itself, with its sessions; the rest is
+//! swept by the next run. The page is served by this process ([`origin`]). Rounds alternate between who is measured, so that a
 //! disturbance hits all alike, and every wait has a limit.
 //!
 //! Results go to stdout as a table or as JSON, progress to stderr, a picture to `--plot FILE`.
 
 mod browser;
 mod cdp;
-mod cgroup;
 mod channel;
 mod chaos;
 mod client;
@@ -36,8 +35,16 @@ mod plot;
 mod profile;
 mod report;
 mod stats;
+mod told;
 
-use std::{fmt::Display, fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    fmt::Display,
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
 
 use anyhow::Context;
 use parking_lot::Mutex;
@@ -45,6 +52,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     browser::Stable,
+    chaos::Engine,
     daemon::{Daemon, Wanted},
     machine::Machine,
     report::Report,
@@ -99,6 +107,8 @@ pub(super) struct Common {
 #[derive(Debug)]
 struct Ground {
     docker: Docker,
+    /// Name of the browser's.
+    image: String,
     config_file: Option<PathBuf>,
     stable: Stable,
     /// Where the page is, outside.
@@ -106,6 +116,8 @@ struct Ground {
     machine: Machine,
     tasks: Tasks,
     daemons: Mutex<Vec<Arc<Daemon>>>,
+    /// A second Docker, where a bench has one.
+    engine: OnceLock<Arc<Engine>>,
 }
 
 pub(super) async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -177,21 +189,36 @@ impl Ground {
             stable: Stable::open(&docker, &config.instance, &tasks).await?,
             origin: origin::start(&tasks).await?,
             docker,
+            image: config.instance.image.clone(),
             config_file: common.config.clone(),
             machine,
             tasks,
             daemons: Mutex::default(),
+            engine: OnceLock::new(),
         })
     }
 
     /// A `chaser up` that is ready.
     async fn daemon(&self, max_sessions: usize, warm: usize) -> anyhow::Result<Arc<Daemon>> {
         let wanted = Wanted {
-            config: self.config_file.as_deref(),
             max_sessions,
             warm,
+            ..Wanted::default()
         };
-        let daemon = Arc::new(Daemon::spawn(&self.docker, wanted)?);
+        self.daemon_with(&self.docker, wanted).await
+    }
+
+    /// The same, of whatever kind.
+    async fn daemon_with(
+        &self,
+        docker: &Docker,
+        wanted: Wanted<'_>,
+    ) -> anyhow::Result<Arc<Daemon>> {
+        let wanted = Wanted {
+            config: self.config_file.as_deref(),
+            ..wanted
+        };
+        let daemon = Arc::new(Daemon::spawn(docker, wanted)?);
         self.daemons.lock().push(Arc::clone(&daemon));
         daemon.ready().await?;
         Ok(daemon)
@@ -205,11 +232,18 @@ impl Ground {
     /// Ends and removes all that was started; the first failure is told after the last attempt.
     async fn clear(self) -> anyhow::Result<()> {
         let mut outcome = Ok(());
+        if let Some(engine) = self.engine.get() {
+            // Called off while it was away: without it nothing can be removed.
+            outcome = engine.start().await;
+        }
         for daemon in self.daemons.into_inner() {
             // Whoever measured has gone: there is one owner left.
             if let Some(daemon) = Arc::into_inner(daemon) {
                 outcome = outcome.and(daemon.stop().await);
             }
+        }
+        if let Some(engine) = self.engine.get() {
+            outcome = outcome.and(engine.close().await);
         }
         outcome = outcome.and(self.stable.clear().await.map_err(Into::into));
         if let Err(stuck) = self.tasks.drain(TASKS_LIMIT).await {

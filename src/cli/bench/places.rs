@@ -1,42 +1,71 @@
 //! Directories and ports that nobody else has, for a daemon of the bench's own.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process,
 };
 
+use nix::{
+    fcntl::{Flock, FlockArg},
+    mount::{MntFlags, MsFlags, mount, umount2},
+};
+
 use super::progress;
+
+const PREFIX: &str = "chaser-bench-";
+/// One write of what fills a disk.
+const CHUNK: usize = 64 << 10;
 
 /// Its directories: state that must be durable, and sockets that should be in memory.
 #[derive(Debug)]
 pub(super) struct Places {
+    /// Its log is here, and `state` below.
+    base: PathBuf,
     pub(super) state: PathBuf,
     pub(super) runtime: PathBuf,
 }
 
+/// Where directories of a bench can be: what must be durable, and what should be in memory.
+fn roots() -> [PathBuf; 2] {
+    let temporary = std::env::temp_dir();
+    let memory = Path::new("/run");
+    let runtime = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        temporary.clone()
+    };
+    [temporary, runtime]
+}
+
 impl Places {
-    pub(super) fn make() -> io::Result<Self> {
-        let name = format!(
-            "chaser-bench-{}-{:08x}",
-            process::id(),
-            rand::random::<u32>()
-        );
-        let memory = Path::new("/run");
-        let temporary = std::env::temp_dir();
-        let runtime = if memory.is_dir() { memory } else { &temporary };
+    /// Fresh ones. With `disk` the state is on a file system of so many MiB of its own, in memory.
+    pub(super) fn make(disk: Option<u32>) -> io::Result<Self> {
+        sweep();
+        let name = format!("{PREFIX}{}-{:08x}", process::id(), rand::random::<u32>());
+        let [durable, memory] = roots();
+        let base = durable.join(&name);
         let places = Self {
-            state: temporary.join(&name),
-            runtime: runtime.join(&name),
+            state: base.join("state"),
+            base,
+            runtime: memory.join(&name),
         };
-        fs::DirBuilder::new().mode(0o700).create(&places.state)?;
+        let mut made = fs::DirBuilder::new();
+        made.mode(0o700).recursive(true).create(&places.state)?;
+        if let Some(mib) = disk {
+            let size = format!("size={mib}m,mode=700");
+            let (source, kind) = (Some("chaser-bench"), Some("tmpfs"));
+            let flags = MsFlags::empty();
+            mount(source, &places.state, kind, flags, Some(size.as_str()))?;
+        }
         Ok(places)
     }
 
     pub(super) fn log(&self) -> PathBuf {
-        self.state.join("up.log")
+        self.base.join("up.log")
     }
 
     /// The last line of its log.
@@ -47,17 +76,86 @@ impl Places {
         last.trim_start_matches("chaser: ").to_owned()
     }
 
-    pub(super) fn remove(&self) {
-        for place in [&self.state, &self.runtime] {
-            if let Err(error) = fs::remove_dir_all(place)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                progress(format_args!(
-                    "{} cannot be removed: {error}",
-                    place.display()
-                ));
+    /// Writes where the state is until nothing more goes there; how many bytes went.
+    ///
+    /// # Errors
+    /// Whatever else is wrong than a full disk.
+    pub(super) fn fill(&self) -> io::Result<u64> {
+        let mut file = File::create(self.filling())?;
+        let chunk = vec![1; CHUNK];
+        let mut written = 0;
+        loop {
+            match file.write_all(&chunk) {
+                Ok(()) => written += CHUNK as u64,
+                Err(full) if full.kind() == io::ErrorKind::StorageFull => return Ok(written),
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Takes what [`Places::fill`] wrote away again.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(super) fn empty(&self) -> io::Result<()> {
+        fs::remove_file(self.filling())
+    }
+
+    fn filling(&self) -> PathBuf {
+        self.state.join("filling")
+    }
+
+    pub(super) fn remove(&self) {
+        for place in [&self.base, &self.runtime] {
+            remove(place);
+        }
+    }
+}
+
+/// What a bench left that was killed with `kill -9`, once its daemon, which ends with it, has ended.
+fn sweep() {
+    for root in roots() {
+        let entries = fs::read_dir(&root).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if owner(&name).is_some_and(is_dead) && !is_held(&name) {
+                progress(format_args!("{name} was left by a killed bench"));
+                remove(&entry.path());
+            }
+        }
+    }
+}
+
+/// The bench that made a directory of this name.
+fn owner(name: &str) -> Option<i32> {
+    let (pid, _) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    pid.parse().ok()
+}
+
+fn is_dead(pid: i32) -> bool {
+    procfs::process::Process::new(pid).is_err()
+}
+
+/// Whether a daemon holds the state of this name.
+fn is_held(name: &str) -> bool {
+    let [durable, _] = roots();
+    let lock = durable.join(name).join("state").join("lock");
+    let Ok(lock) = File::open(lock) else {
+        return false;
+    };
+    Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_err()
+}
+
+fn remove(place: &Path) {
+    // Absence is success: most are on no file system of their own.
+    while umount2(&place.join("state"), MntFlags::MNT_DETACH).is_ok() {}
+    if let Err(error) = fs::remove_dir_all(place)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        progress(format_args!(
+            "{} cannot be removed: {error}",
+            place.display()
+        ));
     }
 }
 
@@ -80,5 +178,14 @@ mod tests {
     fn three_ports_are_three() {
         let [a, b, c] = free_ports().unwrap();
         assert!(a != b && b != c && a != c);
+    }
+
+    #[test]
+    fn only_directories_of_a_bench_have_an_owner() {
+        assert_eq!(owner("chaser-bench-12-0a"), Some(12));
+        assert_eq!(owner("chaser-bench-docker"), None);
+        assert_eq!(owner("chaser-12-0a"), None);
+        assert!(!is_dead(process::id().cast_signed()));
+        assert!(is_dead(i32::MAX));
     }
 }

@@ -142,7 +142,13 @@ pub(super) fn news(response: pb::WatchResponse) -> Result<Option<News>, NodeErro
                 let sighting = sighting(Some(session))?;
                 Ok(Some(News::Session(Box::new(sighting))))
             }
-            Some(What::SubstrateDown(_) | What::Condition(_) | What::Slot(_) | What::Duty(_))
+            Some(
+                What::SubstrateDown(_)
+                | What::Condition(_)
+                | What::Slot(_)
+                | What::Duty(_)
+                | What::Orphan(_),
+            )
             | None => Ok(None),
         },
         None => Ok(None),

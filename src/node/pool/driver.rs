@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     journal::{Ahead, InstanceRow},
-    model::{InstanceId, Phase},
+    model::{Duty, InstanceId, Phase},
     node::{Node, NodeState},
     runtime::boot_now,
     session::{SlotChange, What},
@@ -57,11 +57,12 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
     let (config, destroying) = (&pool.inner.config, node.destroying());
     let ready = node.state() == NodeState::Ready && node.guard().refusal().is_none();
     let quiet = ready && !node.is_busy();
+    let drained = matches!(node.duty(), Duty::Draining { .. } | Duty::Drained);
     // Of orders that come meanwhile none is admitted to the room that is given away here.
     let (added, leaving, starts, due) = node.sessions().counting(|live| {
         let mut state = pool.inner.state.lock();
         let added = state.settle(node.instances());
-        state.retire(now, config.max_age);
+        state.retire(now, config.max_age, drained);
         let leaving = std::mem::take(&mut state.leaving);
         for (slot, why) in &leaving {
             state.tally(&slot.profile).retired(*why);

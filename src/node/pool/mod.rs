@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   plan ─▶ Starting ─▶ shelf: parked, supervised, no session, no way out ─▶ claimed: a session's
-//!                         └── aged, another image, decayed, room needed ──▶ destroyed
+//!                         └── aged, another image, decayed, room needed, drained ──▶ destroyed
 //! ```
 //!
 //! A slot is a parked instance like the one that a cold start passes through; it serves one session,
@@ -90,8 +90,7 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Inner {
     config: Config,
-    /// Held for a decision, never across a wait; the registry of sessions may be locked before it,
-    /// that of instances after it.
+    /// Held for a decision, never across a wait; sessions may be locked before it, instances after it.
     state: Mutex<State>,
     /// Rung when the driver should look around …
     wake: Notify,

@@ -34,6 +34,8 @@ pub(in crate::node) enum Retired {
     Decayed,
     /// A session of another profile needed the room.
     GaveWay,
+    /// The node is drained.
+    Drained,
 }
 
 /// All slots, oldest first.
@@ -43,7 +45,13 @@ pub(super) struct Shelf {
 }
 
 impl Retired {
-    pub(super) const ALL: [Self; 4] = [Self::Aged, Self::Image, Self::Decayed, Self::GaveWay];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Aged,
+        Self::Image,
+        Self::Decayed,
+        Self::GaveWay,
+        Self::Drained,
+    ];
 
     /// The word of logs, metrics and events.
     #[must_use]
@@ -53,6 +61,7 @@ impl Retired {
             Self::Image => "image",
             Self::Decayed => "decayed",
             Self::GaveWay => "gave_way",
+            Self::Drained => "drained",
         }
     }
 }
@@ -84,6 +93,11 @@ impl Shelf {
     /// The oldest of all, for whoever needs its room.
     pub(super) fn take_any(&mut self) -> Option<Slot> {
         (!self.slots.is_empty()).then(|| self.slots.remove(0))
+    }
+
+    /// All of them, for a node that is drained.
+    pub(super) fn take_all(&mut self) -> Vec<Slot> {
+        std::mem::take(&mut self.slots)
     }
 
     pub(super) fn remove(&mut self, id: InstanceId) -> Option<Slot> {

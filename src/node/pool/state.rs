@@ -135,6 +135,14 @@ impl State {
         tally.target(config, now_micros)
     }
 
+    /// What stands and what is on its way goes: the node is drained.
+    fn empty(&mut self) {
+        let starting = self.starting.drain().map(|(id, start)| start.slot(id));
+        let all = self.shelf.take_all().into_iter().chain(starting);
+        self.leaving
+            .extend(all.map(|slot| (slot, Retired::Drained)));
+    }
+
     /// A start came to nothing.
     pub(super) fn failed(&mut self) {
         self.failures += 1;
@@ -146,7 +154,10 @@ impl State {
         !self.closed && !self.image.is_empty()
     }
 
-    pub(super) fn retire(&mut self, now: BootInstant, max_age: Duration) {
+    pub(super) fn retire(&mut self, now: BootInstant, max_age: Duration, drained: bool) {
+        if drained {
+            return self.empty();
+        }
         // Before Docker has said what the image is, none can be another one.
         if !self.image.is_empty() {
             let stale = self.shelf.stale(now, &self.image, max_age);

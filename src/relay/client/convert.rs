@@ -6,7 +6,7 @@ use super::{
     Bind, Ended, Expected, Held, Inventory, Look, RelayError, RelayEvent, Settings, Tally, exposed,
 };
 use crate::{
-    model::{BootInstant, Ending, Traffic},
+    model::{Blame, BootInstant, Ending, Traffic},
     relay::{PROTOCOL, Way},
     wire::relay as pb,
 };
@@ -140,6 +140,7 @@ pub(super) fn ending(ending: Option<pb::Ending>) -> Result<Ending, RelayError> {
             cdp_down: traffic.cdp_down,
         },
         detail: (!ending.detail.is_empty()).then_some(ending.detail),
+        blame: Blame::read(&ending.blame),
     })
 }
 

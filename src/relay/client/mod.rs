@@ -27,7 +27,7 @@ use super::{
     handover::{self, Packet},
 };
 use crate::{
-    model::{BootInstant, EndReason, Ending, InstanceId, SessionId},
+    model::{Blame, BootInstant, EndReason, Ending, InstanceId, SessionId, Why},
     profile::Profile,
     wire::relay::{self as pb, relay_service_client::RelayServiceClient},
 };
@@ -132,6 +132,17 @@ impl RelayClient {
             .ok_or_else(|| RelayError::Malformed("no listener came".to_owned()))
     }
 
+    /// A duplicate of the egress listener of an attached instance: kept for the same reason.
+    ///
+    /// # Errors
+    /// [`RelayError::Sockets`] with the relay's refusal or the socket's error; a relay that is too old
+    /// for the question just hangs up.
+    pub async fn egress_listener(&self, instance: InstanceId) -> Result<OwnedFd, RelayError> {
+        let mut fds = self.exchange(Packet::Egress(instance), Vec::new()).await?;
+        fds.pop()
+            .ok_or_else(|| RelayError::Malformed("no listener came".to_owned()))
+    }
+
     async fn exchange(
         &self,
         packet: Packet,
@@ -189,13 +200,14 @@ impl RelayClient {
         &self,
         session: &SessionId,
         reason: EndReason,
-        detail: Option<&str>,
+        why: &Why,
     ) -> Result<Ending, RelayError> {
         let request = pb::EndRequest {
             agent_epoch: self.epoch,
             session_id: session.as_str().to_owned(),
             reason: reason.as_str().to_owned(),
-            detail: detail.unwrap_or_default().to_owned(),
+            detail: why.detail.clone().unwrap_or_default(),
+            blame: why.blame.map_or("", Blame::as_str).to_owned(),
         };
         let answer = within(CALL_TIMEOUT, self.rpc.clone().end(request)).await?;
         convert::ending(answer.ending)

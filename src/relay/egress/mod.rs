@@ -43,8 +43,8 @@ mod upstream;
 
 use std::{
     io,
-    os::fd::OwnedFd,
-    sync::{Arc, atomic::Ordering},
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -94,6 +94,8 @@ pub struct Setup {
 pub struct Egress {
     shared: Arc<Shared>,
     route: watch::Sender<Option<Arc<Route>>>,
+    /// Held by the task that accepts, and gone with it.
+    listener: Weak<TcpListener>,
     tasks: Tasks,
 }
 
@@ -106,7 +108,8 @@ impl Egress {
     pub fn start(listener: OwnedFd, setup: Setup, tasks: &Tasks) -> io::Result<Self> {
         let listener = std::net::TcpListener::from(listener);
         listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
+        let listener = Arc::new(TcpListener::from_std(listener)?);
+        let known = Arc::downgrade(&listener);
         let (route, routes) = watch::channel(None);
         let shared = Arc::new(Shared::new(setup, routes));
         let own = tasks.child();
@@ -124,6 +127,7 @@ impl Egress {
         Ok(Self {
             shared,
             route,
+            listener: known,
             tasks: own,
         })
     }
@@ -132,6 +136,16 @@ impl Egress {
     pub fn set_way(&self, way: Option<Way>) {
         let route = way.map(|way| Arc::new(Route::new(way)));
         self.route.send_replace(route);
+    }
+
+    /// A duplicate of the listener: connections queue on it while nobody accepts.
+    ///
+    /// # Errors
+    /// Once it was dropped, or without a descriptor to be had.
+    pub fn listener(&self) -> io::Result<OwnedFd> {
+        let listener = self.listener.upgrade();
+        let listener = listener.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+        listener.as_fd().try_clone_to_owned()
     }
 
     /// Drops the listener and every connection. When this returns the meter moves no more.
@@ -166,7 +180,12 @@ async fn drain(tasks: &Tasks) {
 }
 
 /// Takes connections while there is room; those beyond wait in the listener's backlog.
-async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks, stop: CancellationToken) {
+async fn accept(
+    listener: Arc<TcpListener>,
+    shared: Arc<Shared>,
+    tasks: Tasks,
+    stop: CancellationToken,
+) {
     let mut failing = false;
     loop {
         let next = async {

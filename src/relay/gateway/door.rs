@@ -118,6 +118,7 @@ mod tests {
             at: wall_now(),
             traffic: Traffic::default(),
             detail: None,
+            blame: None,
         })
     }
 

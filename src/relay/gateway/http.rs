@@ -108,6 +108,10 @@ async fn admit(
         Wanted::Version | Wanted::Inspect(_) => None,
     };
     let limits = *gateway.limits.borrow();
+    let _visitor = gateway
+        .porch
+        .enter(&asked.session, limits.max_clients_per_session)
+        .ok_or(Refusal::TooManyClients)?;
     let live = door::enter(&mut view, asked.token.as_deref(), limits.hold_timeout).await?;
     let headers = request.headers();
     let (socket, key) = match (&asked.wanted, key) {

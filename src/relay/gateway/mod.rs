@@ -21,6 +21,7 @@
 //! |---|---|
 //! | [`http`] | requests and their answers, the upgrade |
 //! | [`inspect`] | what DevTools serves beside its sockets |
+//! | [`porch`] | how many of one session wait or ask at once |
 //! | [`door`] | whether and when a client may enter its session |
 //! | [`request`] | what a request asks for |
 //! | [`refusal`] | every "no", as the API words it |
@@ -37,6 +38,7 @@ mod inspect;
 mod message;
 mod methods;
 mod own;
+mod porch;
 mod refusal;
 mod request;
 mod room;
@@ -54,6 +56,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use self::porch::Porch;
 use super::SessionView;
 use crate::{
     model::SessionId,
@@ -86,7 +89,7 @@ pub struct Limits {
     pub hold_timeout: Duration,
     /// The largest message that a client may send.
     pub max_message_bytes: u64,
-    /// Clients of one session at once.
+    /// Clients of one session at once: so many are served, and as many may wait or ask.
     pub max_clients_per_session: u32,
 }
 
@@ -95,6 +98,7 @@ pub struct Limits {
 struct Gateway {
     directory: Arc<dyn Directory>,
     limits: watch::Receiver<Limits>,
+    porch: Arc<Porch>,
     tasks: Tasks,
     lanes: Arc<Lanes>,
 }
@@ -119,6 +123,7 @@ pub fn serve(
         directory,
         limits,
         lanes,
+        porch: Arc::default(),
         tasks: tasks.clone(),
     };
     tasks.spawn("gateway", |stop| async move {
@@ -179,3 +184,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 #[cfg(test)]
 #[path = "gateway_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod limits_tests;

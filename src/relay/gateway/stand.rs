@@ -143,6 +143,7 @@ impl Stand {
             at: wall_now(),
             traffic: Traffic::default(),
             detail: None,
+            blame: None,
         }));
     }
 }

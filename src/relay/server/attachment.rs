@@ -139,6 +139,14 @@ impl Attachment {
         self.egress.set_way(Some(way));
     }
 
+    /// A duplicate of its egress listener, for as long as it has one.
+    ///
+    /// # Errors
+    /// Once it is cut, or without a descriptor to be had.
+    pub(super) fn egress_listener(&self) -> io::Result<OwnedFd> {
+        self.egress.listener()
+    }
+
     /// Cuts all traffic; when this returns the counters are final.
     pub(super) async fn cut(&self) {
         self.egress.cut().await;

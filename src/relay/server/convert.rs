@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
-    model::{BootInstant, Ending, Traffic},
+    model::{Blame, BootInstant, Ending, Traffic},
     relay::{
         Login, Upstream, Way,
         egress::{Probed, Reason},
@@ -88,6 +88,7 @@ pub(super) fn ending_to_wire(ending: &Ending) -> pb::Ending {
             cdp_down,
         }),
         detail: ending.detail.clone().unwrap_or_default(),
+        blame: ending.blame.map_or("", Blame::as_str).to_owned(),
     }
 }
 

@@ -16,8 +16,14 @@ use rustix::net::{
 };
 use tracing::warn;
 
-use super::{Relay, attachment::Staged};
-use crate::relay::handover::{self, Packet, Reply};
+use super::{
+    Relay,
+    attachment::{Attachment, Staged},
+};
+use crate::{
+    model::InstanceId,
+    relay::handover::{self, Packet, Reply},
+};
 
 /// A peer that says nothing for this long is dropped.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -79,6 +85,7 @@ fn exchange(peer: &OwnedFd, relay: &Relay, gateway: &OwnedFd) -> io::Result<()> 
     match take(relay, packet, fds) {
         Ok(Wanted::Nothing) => handover::send(peer, &Reply::Done, &[]),
         Ok(Wanted::Gateway) => handover::send(peer, &Reply::Done, &[gateway.as_fd()]),
+        Ok(Wanted::Listener(listener)) => handover::send(peer, &Reply::Done, &[listener.as_fd()]),
         Err(why) => handover::send(peer, &Reply::Refused(why), &[]),
     }
 }
@@ -86,6 +93,7 @@ fn exchange(peer: &OwnedFd, relay: &Relay, gateway: &OwnedFd) -> io::Result<()> 
 enum Wanted {
     Nothing,
     Gateway,
+    Listener(OwnedFd),
 }
 
 fn take(relay: &Relay, packet: Packet, fds: Vec<OwnedFd>) -> Result<Wanted, String> {
@@ -104,15 +112,21 @@ fn take(relay: &Relay, packet: Packet, fds: Vec<OwnedFd>) -> Result<Wanted, Stri
             relay.instances.stage(instance, staged)?;
             Ok(Wanted::Nothing)
         }
+        Packet::Egress(instance) => {
+            let listener = attached(relay, instance)?.egress_listener();
+            let listener = listener.map_err(|error| format!("{instance} has none: {error}"))?;
+            Ok(Wanted::Listener(listener))
+        }
         Packet::Refill(instance) => {
-            let attachment = relay
-                .instances
-                .get(instance)
-                .ok_or_else(|| format!("{instance} is not attached"))?;
-            attachment.dialer.refill(fds);
+            attached(relay, instance)?.dialer.refill(fds);
             Ok(Wanted::Nothing)
         }
     }
+}
+
+fn attached(relay: &Relay, instance: InstanceId) -> Result<Arc<Attachment>, String> {
+    let attachment = relay.instances.get(instance);
+    attachment.ok_or_else(|| format!("{instance} is not attached"))
 }
 
 #[expect(

@@ -11,7 +11,7 @@ use super::{
     ledger::News,
 };
 use crate::{
-    model::{EndReason, InstanceId},
+    model::{EndReason, InstanceId, Why},
     profile::Profile,
     relay::records,
 };
@@ -101,7 +101,8 @@ impl Relay {
     fn lost(self: &Arc<Self>, attachment: &Attachment, cause: &str) {
         let session = attachment.hold.lock().session.clone();
         if let Some(session) = session {
-            let won = self.begin_end(&session, EndReason::SubstrateDown, Some(cause.to_owned()));
+            let why = Why::seen(cause);
+            let won = self.begin_end(&session, EndReason::SubstrateDown, why);
             info!(%session, instance = %attachment.instance, won = ?won, cause, "instance lost");
         } else {
             info!(instance = %attachment.instance, cause, "instance lost");
@@ -125,9 +126,8 @@ impl Relay {
         };
         let session = attachment.hold.lock().session.clone();
         if let Some(session) = session {
-            let detail = "its instance was taken away".to_owned();
-            self.end(&session, EndReason::SubstrateDown, Some(detail))
-                .await;
+            let why = Why::seen("its instance was taken away");
+            self.end(&session, EndReason::SubstrateDown, why).await;
         }
         attachment.close().await;
         let gone = Gone::Attachment(&attachment);

@@ -45,7 +45,7 @@ use super::{
     gateway, records,
 };
 use crate::{
-    model::{EndReason, Ending, InstanceId, SessionId},
+    model::{EndReason, Ending, InstanceId, SessionId, Why},
     runtime::{Tasks, boot_now, wall_now},
 };
 
@@ -156,7 +156,7 @@ impl Relay {
             let open = *clients.borrow_and_update();
             match limits.tick(now, open, live.clients.idle_since_micros()) {
                 Tick::Due(reason) => {
-                    self.begin_end(&live.session, reason, None);
+                    self.begin_end(&live.session, reason, Why::default());
                     return;
                 }
                 Tick::Wait(wait) => {
@@ -172,9 +172,9 @@ impl Relay {
         self: &Arc<Self>,
         session: &SessionId,
         reason: EndReason,
-        detail: Option<String>,
+        why: Why,
     ) -> Option<(Ending, bool)> {
-        let won = self.begin_end(session, reason, detail)?;
+        let won = self.begin_end(session, reason, why)?;
         let mut view = self.sessions.look(session)?;
         let ended = view
             .wait_for(|view| matches!(view, SessionView::Ended(_)))
@@ -191,7 +191,7 @@ impl Relay {
         self: &Arc<Self>,
         session: &SessionId,
         reason: EndReason,
-        detail: Option<String>,
+        why: Why,
     ) -> Option<bool> {
         let Cut::Won { instance, record } = self.sessions.cut(session, reason)? else {
             return Some(false);
@@ -211,7 +211,8 @@ impl Relay {
                 reason,
                 at,
                 traffic,
-                detail,
+                detail: why.detail,
+                blame: why.blame,
             };
             info!(%session, %reason, up = traffic.up, down = traffic.down, "session ended");
             let seq = relay.ledger.push(News::Ended {

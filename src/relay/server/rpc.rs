@@ -21,7 +21,7 @@ use super::{
     },
 };
 use crate::{
-    model::SessionId,
+    model::{Blame, SessionId, Why},
     relay::{
         PROTOCOL,
         client::Bind,
@@ -138,12 +138,14 @@ impl RelayService for Rpc {
         self.admit(end.agent_epoch)?;
         let session: SessionId = parse("session_id", &end.session_id)?;
         let reason = parse("reason", &end.reason)?;
-        let detail = (!end.detail.is_empty()).then_some(end.detail);
-        let (ending, won) = self
-            .relay
-            .end(&session, reason, detail)
-            .await
-            .ok_or_else(|| Status::not_found(format!("session {session} was never announced")))?;
+        let why = Why {
+            detail: (!end.detail.is_empty()).then_some(end.detail),
+            blame: Blame::read(&end.blame),
+        };
+        let (ending, won) =
+            self.relay.end(&session, reason, why).await.ok_or_else(|| {
+                Status::not_found(format!("session {session} was never announced"))
+            })?;
         Ok(Response::new(pb::EndResponse {
             ending: Some(ending_to_wire(&ending)),
             won,

@@ -109,6 +109,16 @@ impl Stand {
         answer
     }
 
+    fn rpc(&self) -> Rpc {
+        Rpc {
+            relay: Arc::clone(&self.relay),
+            relay_id: "relay".to_owned(),
+            cdp_address: "127.0.0.1:1".to_owned(),
+            epoch: 0.into(),
+            watchers: watch::Sender::new(0),
+        }
+    }
+
     fn files(&self) -> usize {
         let folders = ["meter", "instances"].map(|folder| self.dir.path().join(folder));
         let count = |folder| std::fs::read_dir(folder).unwrap().count();
@@ -134,7 +144,7 @@ async fn a_bound_session_has_a_way_out_until_it_ends() {
     stand.relay.detach(stand.instance).await;
     let (ending, won) = stand
         .relay
-        .end(&session, EndReason::ClientDelete, None)
+        .end(&session, EndReason::ClientDelete, Why::default())
         .await
         .unwrap();
     assert_eq!((ending.reason, won), (EndReason::SubstrateDown, false));
@@ -149,7 +159,11 @@ async fn a_bind_that_comes_after_the_end_opens_no_way_out() {
     let stand = Stand::attached(browser.address, us()).await;
     let session = stand.expect();
     let reason = EndReason::ClientDelete;
-    stand.relay.end(&session, reason, None).await.unwrap();
+    stand
+        .relay
+        .end(&session, reason, Why::default())
+        .await
+        .unwrap();
     assert!(matches!(
         stand.bind(&session),
         Err(BindFailed::Session(BindRefused::Over))
@@ -226,13 +240,7 @@ async fn a_detach_waits_until_an_attempt_has_left_nothing_behind() {
 #[tokio::test]
 async fn an_endpoint_of_the_agent_is_open_to_pages_until_the_next_greeting() {
     let stand = Stand::new(SocketAddr::from(([127, 0, 0, 1], 1)));
-    let rpc = Rpc {
-        relay: Arc::clone(&stand.relay),
-        relay_id: "relay".to_owned(),
-        cdp_address: "127.0.0.1:1".to_owned(),
-        epoch: 0.into(),
-        watchers: watch::Sender::new(0),
-    };
+    let rpc = stand.rpc();
     let greet = async |endpoints: &[&str]| {
         let egress = pb::EgressPolicy {
             allow_endpoints: endpoints.iter().map(|&text| text.to_owned()).collect(),
@@ -291,4 +299,29 @@ async fn nobody_is_given_a_browser_whose_page_has_crashed() {
     tell("Inspector.targetCrashed");
     timeout(Duration::from_secs(5), until(false)).await.unwrap();
     stand.bind(&session).unwrap();
+}
+
+#[tokio::test]
+async fn the_newest_agent_commands_the_relay_and_no_older_one() {
+    let stand = Stand::new(SocketAddr::from(([127, 0, 0, 1], 1)));
+    let rpc = stand.rpc();
+    let hello = async |agent_epoch| {
+        let hello = pb::HelloRequest {
+            agent_epoch,
+            protocol: PROTOCOL,
+            ..pb::HelloRequest::default()
+        };
+        let answer = rpc.hello(tonic::Request::new(hello)).await;
+        answer.map(drop).map_err(|status| status.code())
+    };
+    let list = async |agent_epoch| {
+        let asked = tonic::Request::new(pb::ListRequest { agent_epoch });
+        rpc.list(asked).await.map(drop).map_err(|s| s.code())
+    };
+    hello(2).await.unwrap();
+    list(2).await.unwrap();
+    hello(3).await.unwrap();
+    let older = Err(tonic::Code::FailedPrecondition);
+    assert_eq!((hello(2).await, list(2).await), (older, older));
+    list(3).await.unwrap();
 }

@@ -19,6 +19,7 @@ fn ending(reason: EndReason) -> Ending {
         at: OffsetDateTime::UNIX_EPOCH,
         traffic: Traffic::default(),
         detail: None,
+        blame: None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     journal::{self, InstanceRow, Journal, JournalError},
     model::{
         EgressWish, EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Substrate,
-        Traffic,
+        Traffic, Why,
     },
     relay::{
         Way,
@@ -76,6 +76,7 @@ impl Fake {
                 ..Traffic::default()
             },
             detail: None,
+            blame: None,
         };
         self.0.ended.lock().get_or_insert(ending).clone()
     }
@@ -123,12 +124,7 @@ impl Ground for Fake {
         Ok(())
     }
 
-    async fn end(
-        &self,
-        _: &SessionId,
-        reason: EndReason,
-        _: Option<&str>,
-    ) -> Result<Ending, RelayError> {
+    async fn end(&self, _: &SessionId, reason: EndReason, _: &Why) -> Result<Ending, RelayError> {
         if !*self.0.relay_up.lock() {
             return Err(RelayError::Unreachable("killed".to_owned()));
         }

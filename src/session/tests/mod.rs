@@ -143,6 +143,7 @@ async fn an_unasked_end_is_journalled_before_it_is_acknowledged() {
                 What::Session(session) => session.phase.as_str(),
                 What::SubstrateDown { .. } => "substrate_down",
                 What::Condition(_) => "condition",
+                What::Orphan { .. } => "orphan",
                 What::Slot { .. } => "slot",
                 What::Duty { .. } => "duty",
             });

@@ -21,6 +21,7 @@ use super::{
 pub struct Agent {
     child: Child,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     pub runtime_dir: PathBuf,
     pub state_dir: PathBuf,
     pub cdp: String,
@@ -30,6 +31,15 @@ pub struct Agent {
 
 impl Agent {
     pub async fn start(lab: &Lab, config: &str) -> Self {
+        Self::start_in(lab, config, Vec::new()).await
+    }
+
+    /// The same in an environment.
+    pub async fn start_in(
+        lab: &Lab,
+        config: &str,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         docker::require_image();
         let (home, runtime_dir) = (lab.state_dir(), lab.runtime_dir());
         fs::create_dir_all(&home).unwrap();
@@ -58,8 +68,9 @@ impl Agent {
         ];
         let arguments = words.map(str::to_owned).to_vec();
         let mut agent = Self {
-            child: launch(&arguments, &home, ""),
+            child: launch(&arguments, &home, ("", &environment)),
             arguments,
+            environment,
             node: Node::new(runtime_dir.join("node.sock")),
             runtime_dir,
             state_dir,
@@ -88,6 +99,10 @@ impl Agent {
         .await;
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn relay_pid(&self) -> u32 {
         let text = fs::read_to_string(self.runtime_dir.join("relay.pid")).unwrap();
         text.trim().parse().unwrap()
@@ -114,7 +129,7 @@ impl Agent {
     /// The same command once more, to be killed at a failpoint.
     pub fn launch_to_die_at(&mut self, point: &str) {
         let home = self.state_dir.parent().unwrap();
-        self.child = launch(&self.arguments, home, point);
+        self.child = launch(&self.arguments, home, (point, &self.environment));
     }
 
     /// Waits for the death that was arranged.
@@ -198,7 +213,11 @@ impl Drop for Agent {
     }
 }
 
-fn launch(arguments: &[String], home: &std::path::Path, failpoint: &str) -> Child {
+fn launch(
+    arguments: &[String],
+    home: &std::path::Path,
+    (failpoint, environment): (&str, &[(&'static str, String)]),
+) -> Child {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -207,6 +226,7 @@ fn launch(arguments: &[String], home: &std::path::Path, failpoint: &str) -> Chil
     Command::new(env!("CARGO_BIN_EXE_chaser"))
         .args(arguments)
         .env("FAILPOINT", failpoint)
+        .envs(environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

@@ -216,6 +216,10 @@ impl Stray {
         Self(name)
     }
 
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     pub fn is_there(&self) -> bool {
         let filter = format!("name={}", self.0);
         !docker(&["ps", "-a", "--filter", &filter, "--format", "{{.ID}}"])

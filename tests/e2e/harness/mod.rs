@@ -28,6 +28,7 @@ mod small_disk;
 mod trap;
 pub mod trusting;
 mod upstream;
+mod wall_clock;
 
 use ::chaser::runtime::Tasks;
 
@@ -51,6 +52,7 @@ pub use rest::{Answer, Api, Session};
 pub use small_disk::SmallDisk;
 pub use trap::Trap;
 pub use upstream::{LOGIN, Software, Upstream};
+pub use wall_clock::WallClock;
 
 /// A lab with its origin: where nearly every test begins.
 pub fn lab() -> (Lab, Origin) {

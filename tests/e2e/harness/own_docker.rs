@@ -55,6 +55,11 @@ impl OwnDocker {
         own
     }
 
+    /// Where its data are.
+    pub fn data(&self) -> &std::path::Path {
+        &self.data
+    }
+
     /// The line of `[node]` that names it.
     pub fn line(&self) -> String {
         format!("docker = \"{RUN}/docker.sock\"")

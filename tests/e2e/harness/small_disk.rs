@@ -2,7 +2,10 @@
 
 use std::{fs, io::Write, path::PathBuf};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::statvfs::statvfs,
+};
 
 /// Mounted until it is dropped: declare it before the program that writes there.
 pub struct SmallDisk {
@@ -12,11 +15,19 @@ pub struct SmallDisk {
 impl SmallDisk {
     /// A tmpfs of so many MiB at `path`.
     pub fn at(path: PathBuf, mib: u32) -> Self {
+        Self::mounted(path, &format!("size={mib}m"))
+    }
+
+    /// The same with so many inodes.
+    pub fn with_inodes(path: PathBuf, mib: u32, inodes: u32) -> Self {
+        Self::mounted(path, &format!("size={mib}m,nr_inodes={inodes}"))
+    }
+
+    fn mounted(path: PathBuf, options: &str) -> Self {
         fs::create_dir_all(&path).unwrap();
-        let size = format!("size={mib}m");
         let source = Some("small");
         let flags = MsFlags::empty();
-        mount(source, &path, Some("tmpfs"), flags, Some(size.as_str())).unwrap();
+        mount(source, &path, Some("tmpfs"), flags, Some(options)).unwrap();
         Self { path }
     }
 
@@ -25,6 +36,23 @@ impl SmallDisk {
         let mut file = fs::File::create(self.path.join("filling")).unwrap();
         let chunk = vec![1; 64 << 10];
         (0..mib * 16).all(|_| file.write_all(&chunk).is_ok())
+    }
+
+    /// Makes files until no more than so many inodes are left.
+    pub fn crowd(&self, left: u64) {
+        let folder = self.path.join("crowd");
+        fs::create_dir_all(&folder).unwrap();
+        for file in 0.. {
+            let free = statvfs(&self.path).unwrap().files_free();
+            if free <= left {
+                return;
+            }
+            fs::write(folder.join(file.to_string()), "").unwrap();
+        }
+    }
+
+    pub fn disperse(&self) {
+        fs::remove_dir_all(self.path.join("crowd")).unwrap();
     }
 
     pub fn empty(&self) {

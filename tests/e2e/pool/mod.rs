@@ -148,3 +148,27 @@ async fn kill_9_of_the_agent_leaves_parked_browsers_that_the_next_one_adopts() {
     assert!(all.contains(&container) && container != taken);
     assert_eq!(used.delete().await.status, 204);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_takes_what_is_parked_along_and_an_uncordon_brings_it_back() {
+    let (lab, _origin) = lab();
+    let chaser = warm(&lab, 2, 4).start().await;
+    let before = parked(&chaser, 2).await;
+    let (cordoned, drained, back) = (
+        chaser.says(&["cordon"]).await,
+        chaser.says(&["drain", "--deadline", "5m"]).await,
+        pool(&chaser).await,
+    );
+    assert!(cordoned.contains("is cordoned"), "{cordoned}");
+    // It waits until nothing is left, parked browsers included.
+    assert!(drained.contains("is drained"), "{drained}");
+    assert!(containers(&chaser).is_empty());
+    assert_eq!((back.parked, back.starting), (0, 0), "{back:?}");
+    assert_eq!(back.retired.get("drained"), Some(&2), "{back:?}");
+
+    assert!(chaser.says(&["uncordon"]).await.contains("in service"));
+    let after = parked(&chaser, 2).await;
+    assert!(after.is_disjoint(&before));
+    let session = claim(&chaser).await;
+    assert!(after.contains(&chaser.container(&session.id).await));
+}

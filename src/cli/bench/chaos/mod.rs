@@ -1,40 +1,43 @@
 //! A campaign of orders and deaths against a daemon of the bench's own. What is done next is chosen by
-//! [`plan`] from a seed; whether everything that must always hold still does is [`ledger`]'s and
-//! [`feet`]'s to say: one end per session and for a reason that was given, bytes that only grow, nothing
-//! left of anything, daemons that stay as they were.
+//! [`plan`] from a seed, and done by [`campaign`]; whether everything that must always hold still does is
+//! [`ledger`]'s and [`feet`]'s to say: one end per session, told once and for a reason that was given,
+//! bytes that only grow, nothing left of anything, daemons that stay as they were.
+//!
+//! The daemon's state is on a small disk of its own, so that it can be filled. Docker is stopped and
+//! killed only where `--dockerd` gives a place for a second one ([`engine`]).
 
+mod campaign;
+mod engine;
 mod feet;
 mod ledger;
+mod news;
+mod orders;
 mod plan;
 pub(super) mod soak;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use procfs::process::Process;
-use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
-use self::{feet::Feet, ledger::Ledger, plan::Action};
+pub(super) use self::engine::Engine;
+use self::{campaign::Campaign, feet::Feet, ledger::Tally, plan::Action};
 use super::{
     Common, Ground,
-    client::Client,
-    daemon::Daemon,
-    progress,
+    daemon::{Daemon, Wanted},
     report::{Report, Unit},
-    stats::Samples,
 };
-use crate::{cli::node, model::SessionId, wire::node as pb};
 
-/// Longer than a campaign: nothing ends because of its age.
-const LIFETIME: i64 = 3_600;
-const ANSWER: Duration = Duration::from_secs(30);
-const START_TRIES: u32 = 20;
-const MOMENT: Duration = Duration::from_millis(800);
+/// Of the daemon's disk: a journal of thousands of sessions, and the thresholds below.
+const DISK_MIB: u32 = 96;
+/// Of a container: less than its scratch space may take, so that it can run out.
+const CONTAINER_MIB: u64 = 384;
+/// One for each session, those that are just going included.
+const ADDRESSES: u32 = 12;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -48,31 +51,16 @@ pub(in crate::cli) struct Args {
     /// No more than so many steps [default: as many as there is time for]
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
+    /// Where a second Docker keeps its data, to be stopped and killed as well; kept for the next time
+    #[arg(long, value_name = "DIR")]
+    dockerd: Option<PathBuf>,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
-struct Campaign<'a> {
-    ground: &'a Ground,
-    daemon: Arc<Daemon>,
-    random: StdRng,
-    ledger: Ledger,
-    /// Sessions that serve.
-    live: Vec<String>,
-    done: BTreeMap<&'static str, u32>,
-    again: Samples,
-}
-
 pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Report> {
-    let mut campaign = Campaign {
-        ground,
-        daemon: ground.daemon(0, 0).await?,
-        random: StdRng::seed_from_u64(args.seed),
-        ledger: Ledger::default(),
-        live: Vec::new(),
-        done: BTreeMap::new(),
-        again: Samples::default(),
-    };
+    let daemon = daemon(args, ground).await?;
+    let mut campaign = Campaign::new(ground, daemon, args.seed).await?;
     // What is made with the first session and kept is no leak.
     campaign.perform(Action::Create).await?;
     campaign.wind_up().await?;
@@ -80,21 +68,13 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     let mut steps = 0;
     while Instant::now() < until && args.steps.is_none_or(|most| steps < most) {
-        let action = Action::choose(&mut campaign.random, campaign.live.len());
-        progress(format_args!(
-            "{} ({} live)",
-            action.as_str(),
-            campaign.live.len()
-        ));
-        *campaign.done.entry(action.as_str()).or_default() += 1;
-        campaign.perform(action).await?;
-        campaign.observe().await?;
         steps += 1;
+        let step = campaign.step().await;
+        step.with_context(|| format!("seed {}, step {steps}", args.seed))?;
     }
     campaign.wind_up().await?;
-    campaign.ledger.close();
     let after = Feet::of(&campaign.daemon).await?;
-    let mut broken = std::mem::take(&mut campaign.ledger.broken);
+    let (tally, mut broken) = campaign.close().await;
     broken.extend(after.grown_since(before));
     ensure!(
         broken.is_empty(),
@@ -109,207 +89,55 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
         Unit::Millis,
         campaign.again.summary(),
     );
-    report.notes.push(format!(
-        "seed {}, {steps} steps: {:?}",
-        args.seed, campaign.done
-    ));
-    let (sessions, endings) = (campaign.ledger.len(), campaign.ledger.endings());
-    report
-        .notes
-        .push(format!("{sessions} sessions ended {endings:?}"));
-    report.notes.push(format!("before: {}", before.text()));
-    report.notes.push(format!("after: {}", after.text()));
+    report.notes = vec![
+        format!("seed {}, {steps} steps: {:?}", args.seed, campaign.done),
+        tally.text(),
+        format!("before: {}", before.text()),
+        format!("after: {}", after.text()),
+    ];
+    if args.dockerd.is_none() {
+        let left_out = "Docker was neither stopped nor killed: no --dockerd";
+        report.notes.push(left_out.to_owned());
+    }
     Ok(report)
 }
 
-impl Campaign<'_> {
-    async fn perform(&mut self, action: Action) -> anyhow::Result<()> {
-        let nth = |n: usize| self.live[n].clone();
-        match action {
-            Action::Create => {
-                let id = SessionId::random().as_str().to_owned();
-                self.ledger.ordered(&id, false);
-                self.provision(&id).await;
-                self.browse(&id).await;
-            }
-            Action::CreateUnderKill => self.create_under_kill().await?,
-            Action::Delete(n) => {
-                let id = nth(n);
-                self.ledger.deleted(&id);
-                self.teardown(&id).await;
-            }
-            Action::DeleteUnderKill(n) => {
-                let id = nth(n);
-                self.delete_under_kill(&id).await?;
-            }
-            Action::KillAgent => self.kill_agent().await?,
-            Action::KillRelay => {
-                let [_, relay] = self.daemon.pids().await?;
-                signal(relay, Signal::SIGKILL);
-                sleep(MOMENT).await;
-                self.daemon.ready().await?;
-            }
-            Action::KillBrowser(n) => {
-                let id = nth(n);
-                self.ledger.hurt(&id);
-                self.strike(&id, &[Signal::SIGKILL]).await?;
-            }
-            Action::KillContainer(n) => {
-                let id = nth(n);
-                self.ledger.hurt(&id);
-                let place = self.place(&id).await?;
-                self.ground.docker.kill(&place.container_name).await?;
-            }
-            Action::Freeze(n) => {
-                let freeze = [Signal::SIGSTOP, Signal::SIGCONT];
-                self.strike(&nth(n), &freeze).await?;
-            }
-            Action::Rest => sleep(MOMENT).await,
-        }
-        Ok(())
-    }
+/// A daemon with a disk that can be filled, containers that can run out of memory, addresses that can be
+/// forgotten, and perhaps a Docker that can be stopped.
+async fn daemon(args: &Args, ground: &Ground) -> anyhow::Result<Arc<Daemon>> {
+    let addresses: Vec<_> = (2..2 + ADDRESSES).map(|n| format!("127.0.0.{n}")).collect();
+    let bytes = |mib: u64| (mib << 20).to_string();
+    let mut keys = vec![
+        ("CHASER_INSTANCE_MEMORY_BYTES", bytes(CONTAINER_MIB)),
+        ("CHASER_EGRESS_ADDRESSES", addresses.join(",")),
+        ("CHASER_HOST_DISK_DEGRADED_BYTES", bytes(32)),
+        ("CHASER_HOST_DISK_CRITICAL_BYTES", bytes(16)),
+        ("CHASER_HOST_RECOVERY", "1s".to_owned()),
+    ];
+    let docker = if let Some(data) = &args.dockerd {
+        let engine = Engine::open(data, &ground.docker, &ground.image).await?;
+        let engine = ground.engine.get_or_init(|| Arc::new(engine));
+        keys.push(("CHASER_NODE_DOCKER", Engine::socket()));
+        engine.docker().await?
+    } else {
+        ground.docker.clone()
+    };
+    let wanted = Wanted {
+        disk: Some(DISK_MIB),
+        keys: &keys,
+        ..Wanted::default()
+    };
+    ground.daemon_with(&docker, wanted).await
+}
 
-    async fn create_under_kill(&mut self) -> anyhow::Result<()> {
-        let id = SessionId::random().as_str().to_owned();
-        self.ledger.ordered(&id, true);
-        let soon = Duration::from_millis(self.random.random_range(0..2_500));
-        drop(timeout(soon, self.provision(&id)).await);
-        self.kill_agent().await
-    }
-
-    async fn delete_under_kill(&mut self, id: &str) -> anyhow::Result<()> {
-        self.ledger.deleted(id);
-        let soon = Duration::from_millis(self.random.random_range(0..40));
-        drop(timeout(soon, self.teardown(id)).await);
-        self.kill_agent().await
-    }
-
-    /// `kill -9`, and the same command once more.
-    async fn kill_agent(&mut self) -> anyhow::Result<()> {
-        let [agent, _] = self.daemon.pids().await.unwrap_or_default();
-        if agent != 0 {
-            signal(agent, Signal::SIGKILL);
-        }
-        for tries_left in (0..START_TRIES).rev() {
-            let began = Instant::now();
-            let next = self.daemon.command.lock().spawn()?;
-            let mut before = std::mem::replace(&mut *self.daemon.child.lock(), next);
-            before.wait().await?;
-            match self.daemon.ready().await {
-                Ok(()) => {
-                    self.again.push(began.elapsed().as_secs_f64() * 1e3);
-                    break;
-                }
-                // Our ports are as good as any to the kernel while nobody listens there.
-                Err(error) if tries_left > 0 && error.to_string().contains("cannot listen") => {
-                    sleep(MOMENT).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Orders and waits; how it came out is what the node tells later.
-    async fn provision(&self, id: &str) {
-        let span = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
-        let order = pb::ProvisionRequest {
-            session_id: id.to_owned(),
-            spec: Some(pb::SessionSpec {
-                substrate: pb::Substrate::Chromium.into(),
-                ttl: span(LIFETIME),
-                idle_timeout: span(LIFETIME),
-                ..pb::SessionSpec::default()
-            }),
-            wait: true,
-        };
-        let asked = async {
-            let mut node = node::connect(&self.daemon.places.runtime).await.ok()?;
-            node.provision(order).await.ok()
-        };
-        drop(timeout(ANSWER, asked).await);
-    }
-
-    async fn teardown(&self, id: &str) {
-        let order = pb::TeardownRequest {
-            session_id: id.to_owned(),
-            reason: pb::EndReason::ClientDelete.into(),
-        };
-        let asked = async {
-            let mut node = node::connect(&self.daemon.places.runtime).await.ok()?;
-            node.teardown(order).await.ok()
-        };
-        drop(timeout(ANSWER, asked).await);
-    }
-
-    /// One page, so that there are bytes to count; a browser that was just killed has none.
-    async fn browse(&self, id: &str) {
-        let visit = async {
-            let stream = self.daemon.dial().await?;
-            let path = format!("/sessions/{id}");
-            let mut client = Client::open(stream, &path, &self.ground.tasks).await?;
-            let page = client.first_page().await?;
-            client.goto(&page, &self.ground.page()).await
-        };
-        if let Ok(Err(error)) = timeout(ANSWER, visit).await {
-            progress(format_args!("no page: {error}"));
-        }
-    }
-
-    async fn place(&self, id: &str) -> anyhow::Result<pb::InspectSessionResponse> {
-        let mut node = node::connect(&self.daemon.places.runtime).await?;
-        let asked = pb::InspectSessionRequest {
-            session_id: id.to_owned(),
-        };
-        Ok(node.inspect_session(asked).await?.into_inner())
-    }
-
-    /// The browser's own process: under the container's init, and no helper of its own.
-    async fn browser(&self, id: &str) -> anyhow::Result<Option<u32>> {
-        let init = self.place(id).await?.container_pid;
-        let Ok(init) = Process::new(i32::try_from(init)?) else {
-            return Ok(None);
-        };
-        let children = init.task_main_thread().and_then(|task| task.children());
-        Ok(children.ok().and_then(|children| children.first().copied()))
-    }
-
-    /// Signals to a browser, a moment between any two.
-    async fn strike(&self, id: &str, signals: &[Signal]) -> anyhow::Result<()> {
-        if let Some(browser) = self.browser(id).await? {
-            for one in signals {
-                signal(browser, *one);
-                sleep(MOMENT).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the node tells of everything, against what can be.
-    async fn observe(&mut self) -> anyhow::Result<()> {
-        let mut node = node::connect(&self.daemon.places.runtime).await?;
-        let list = node.list_sessions(pb::ListSessionsRequest { live_only: false });
-        let sessions = list.await?.into_inner().sessions;
-        self.ledger.saw(&sessions);
-        self.live = sessions
-            .iter()
-            .filter(|session| session.phase() == pb::Phase::Ready)
-            .map(|session| session.id.clone())
-            .collect();
-        self.live.sort_unstable();
-        Ok(())
-    }
-
-    /// Ends everything and waits until nothing is left.
-    async fn wind_up(&mut self) -> anyhow::Result<()> {
-        self.observe().await?;
-        for id in self.live.clone() {
-            self.ledger.deleted(&id);
-            self.teardown(&id).await;
-        }
-        self.daemon.settle(0).await?;
-        sleep(MOMENT).await;
-        self.observe().await
+impl Tally {
+    fn text(&self) -> String {
+        let sessions: usize = self.ended.values().sum();
+        format!(
+            "{} orders: {sessions} sessions ended {:?}, {} were refused, {} died with the agent \
+             untaken; {} ends were not told because the agent died",
+            self.orders, self.ended, self.refused, self.untaken, self.unheard
+        )
     }
 }
 

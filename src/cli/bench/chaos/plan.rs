@@ -24,11 +24,42 @@ pub(super) enum Action {
     KillBrowser(usize),
     /// `docker kill` of the n-th's container.
     KillContainer(usize),
-    /// Freezes the n-th's container for a moment.
+    /// Stops the n-th's browser for a moment.
     Freeze(usize),
+    /// `docker pause` of the n-th's container for a moment.
+    Pause(usize),
+    /// Takes more memory than the n-th's container has.
+    Exhaust(usize),
+    /// Fills the disk that the state is on, and makes room again.
+    FillDisk,
+    /// Stops Docker as an operator does, and starts it again.
+    StopDocker,
+    /// `kill -9` of Docker, and another.
+    KillDocker,
     /// Nothing for a moment.
     Rest,
 }
+
+type Chance = (u32, fn(usize) -> Action);
+
+/// Chance of each of a hundred, while there is room for more sessions.
+const CHANCES: [Chance; 15] = [
+    (24, |_| Action::Create),
+    (9, |_| Action::CreateUnderKill),
+    (6, Action::Delete),
+    (7, Action::DeleteUnderKill),
+    (9, |_| Action::KillAgent),
+    (8, |_| Action::KillRelay),
+    (6, Action::KillBrowser),
+    (6, Action::KillContainer),
+    (4, Action::Freeze),
+    (4, Action::Pause),
+    (5, Action::Exhaust),
+    (3, |_| Action::FillDisk),
+    (2, |_| Action::StopDocker),
+    (2, |_| Action::KillDocker),
+    (5, |_| Action::Rest),
+];
 
 impl Action {
     /// Chooses, knowing how many sessions live.
@@ -37,18 +68,27 @@ impl Action {
             return Self::Create;
         }
         let which = random.random_range(0..live);
-        match random.random_range(0..100_u32) {
-            0..25 if live < MOST => Self::Create,
-            25..35 if live < MOST => Self::CreateUnderKill,
-            0..40 => Self::Delete(which),
-            40..48 => Self::DeleteUnderKill(which),
-            48..60 => Self::KillAgent,
-            60..70 => Self::KillRelay,
-            70..78 => Self::KillBrowser(which),
-            78..86 => Self::KillContainer(which),
-            86..93 => Self::Freeze(which),
-            _ => Self::Rest,
+        let mut left = random.random_range(0..100_u32);
+        for (chance, action) in CHANCES {
+            if left < chance {
+                let action = action(which);
+                // A full house takes nobody.
+                let full = live >= MOST;
+                let creates = matches!(action, Self::Create | Self::CreateUnderKill);
+                return if full && creates {
+                    Self::Delete(which)
+                } else {
+                    action
+                };
+            }
+            left -= chance;
         }
+        Self::Rest
+    }
+
+    /// Whether it takes a Docker that may be stopped.
+    pub(super) const fn needs_docker(self) -> bool {
+        matches!(self, Self::StopDocker | Self::KillDocker)
     }
 
     /// The word of the report.
@@ -62,7 +102,12 @@ impl Action {
             Self::KillRelay => "relay killed",
             Self::KillBrowser(_) => "browser killed",
             Self::KillContainer(_) => "container killed",
-            Self::Freeze(_) => "container frozen",
+            Self::Freeze(_) => "browser stopped",
+            Self::Pause(_) => "container paused",
+            Self::Exhaust(_) => "memory exhausted",
+            Self::FillDisk => "disk filled",
+            Self::StopDocker => "Docker stopped",
+            Self::KillDocker => "Docker killed",
             Self::Rest => "rest",
         }
     }
@@ -76,7 +121,7 @@ mod tests {
 
     fn campaign(seed: u64) -> Vec<Action> {
         let mut random = StdRng::seed_from_u64(seed);
-        (0..400)
+        (0..800)
             .map(|step| Action::choose(&mut random, step % (MOST + 1)))
             .collect()
     }
@@ -87,7 +132,8 @@ mod tests {
         assert_ne!(campaign(7), campaign(8));
         let words: std::collections::BTreeSet<_> =
             campaign(7).into_iter().map(Action::as_str).collect();
-        assert_eq!(words.len(), 10, "{words:?}");
+        assert_eq!(words.len(), CHANCES.len(), "{words:?}");
+        assert_eq!(CHANCES.iter().map(|(chance, _)| chance).sum::<u32>(), 100);
     }
 
     #[test]
@@ -96,8 +142,11 @@ mod tests {
             let mut random = StdRng::seed_from_u64(seed);
             let action = Action::choose(&mut random, MOST);
             assert!(!matches!(action, Action::Create | Action::CreateUnderKill));
-            if let Action::Delete(n) | Action::KillBrowser(n) | Action::Freeze(n) =
-                Action::choose(&mut random, 2)
+            if let Action::Delete(n)
+            | Action::KillBrowser(n)
+            | Action::Freeze(n)
+            | Action::Pause(n)
+            | Action::Exhaust(n) = Action::choose(&mut random, 2)
             {
                 assert!(n < 2);
             }

@@ -4,6 +4,7 @@ mod gate;
 mod names;
 mod plain;
 mod refused;
+mod room;
 mod slow;
 mod socks;
 mod tunnels;

@@ -1,15 +1,13 @@
 //! What a container takes, as the kernel counts it: version 1 and 2 of control groups.
 
-use std::{fs, path::PathBuf};
-
-use anyhow::Context;
+use std::{fs, io, path::PathBuf};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 const NANOS: f64 = 1e9;
 
 /// The groups of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Group {
+pub struct Group {
     memory: PathBuf,
     cpu: PathBuf,
     unified: bool,
@@ -17,11 +15,11 @@ pub(super) struct Group {
 
 /// Memory of all processes of a group, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Memory {
+pub struct Memory {
     /// All that is charged: with the page cache, its tmpfs, and kernel memory.
-    pub(super) charged: u64,
+    pub charged: u64,
     /// What processes have of their own.
-    pub(super) anonymous: u64,
+    pub anonymous: u64,
 }
 
 impl Group {
@@ -29,10 +27,9 @@ impl Group {
     ///
     /// # Errors
     /// When there is no such process.
-    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
-        let file = format!("/proc/{pid}/cgroup");
-        let text = fs::read_to_string(&file).with_context(|| file.clone())?;
-        Self::parse(&text).with_context(|| format!("{file}: no group for memory and CPU"))
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+        Self::parse(&text).ok_or_else(|| strange(&format!("no memory group of process {pid}")))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -66,7 +63,7 @@ impl Group {
     ///
     /// # Errors
     /// When the group is gone.
-    pub(super) fn memory(&self) -> anyhow::Result<Memory> {
+    pub fn memory(&self) -> io::Result<Memory> {
         let (charged, anonymous) = if self.unified {
             ("memory.current", "anon")
         } else {
@@ -74,40 +71,60 @@ impl Group {
         };
         let stat = fs::read_to_string(self.memory.join("memory.stat"))?;
         Ok(Memory {
-            charged: fs::read_to_string(self.memory.join(charged))?
-                .trim()
-                .parse()?,
-            anonymous: field(&stat, anonymous).context("memory.stat is not as expected")?,
+            charged: number(&fs::read_to_string(self.memory.join(charged))?)?,
+            anonymous: field(&stat, anonymous)?,
         })
+    }
+
+    /// How many of its processes the kernel has killed because its memory ran out, since its beginning.
+    ///
+    /// # Errors
+    /// When the group is gone, or its kernel is older than such a count.
+    pub fn oom_kills(&self) -> io::Result<u64> {
+        let file = if self.unified {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        field(&fs::read_to_string(self.memory.join(file))?, "oom_kill")
     }
 
     /// Seconds of CPU since its beginning.
     ///
     /// # Errors
     /// When the group is gone.
-    pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+    pub fn cpu_seconds(&self) -> io::Result<f64> {
         let nanos = if self.unified {
             let stat = fs::read_to_string(self.cpu.join("cpu.stat"))?;
-            field(&stat, "usage_usec").context("cpu.stat is not as expected")? * 1000
+            field(&stat, "usage_usec")? * 1000
         } else {
-            fs::read_to_string(self.cpu.join("cpuacct.usage"))?
-                .trim()
-                .parse()?
+            number(&fs::read_to_string(self.cpu.join("cpuacct.usage"))?)?
         };
         Ok(real(nanos) / NANOS)
     }
 }
 
-fn field(stat: &str, name: &str) -> Option<u64> {
-    stat.lines().find_map(|line| {
+fn field(stat: &str, name: &str) -> io::Result<u64> {
+    let value = stat.lines().find_map(|line| {
         let (key, value) = line.split_once(' ')?;
-        (key == name).then(|| value.trim().parse().ok())?
-    })
+        (key == name).then_some(value)
+    });
+    number(value.ok_or_else(|| strange(&format!("the kernel does not tell `{name}`")))?)
+}
+
+fn number(text: &str) -> io::Result<u64> {
+    let text = text.trim();
+    text.parse()
+        .map_err(|_other| strange(&format!("`{text}` is no number")))
+}
+
+fn strange(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
 /// A number of bytes or nanoseconds to calculate with.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) const fn real(count: u64) -> f64 {
+pub const fn real(count: u64) -> f64 {
     count as f64
 }
 
@@ -136,8 +153,12 @@ mod tests {
     #[test]
     fn a_field_is_found_by_its_whole_name() {
         let stat = "inactive_anon 5\nanon 7\n";
-        assert_eq!(field(stat, "anon"), Some(7));
-        assert_eq!(field(stat, "file"), None);
+        assert_eq!(field(stat, "anon").unwrap(), 7);
+        field(stat, "file").unwrap_err();
+        let events = "low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\noom_group_kill 0\n";
+        assert_eq!(field(events, "oom_kill").unwrap(), 2);
+        let control = "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n";
+        assert_eq!(field(control, "oom_kill").unwrap(), 4);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The benches, with counts too small to say anything about speed: do they measure what they say,
 //! does everything succeed, and is nothing left of them? No figure decides a test.
 
+mod chaos;
+
 use std::{path::PathBuf, process::Stdio};
 
 use nix::sys::signal::Signal;
@@ -252,27 +254,4 @@ async fn what_sessions_take_is_measured_until_something_says_no() {
     }
     measured(&report, "agent + relay", "program", 1);
     assert_eq!(report["notes"], serde_json::json!(["stopped by: --max"]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_short_campaign_breaks_nothing_that_must_hold() {
-    let words = [
-        "chaos",
-        "--minutes",
-        "2",
-        "--steps",
-        "14",
-        "--seed",
-        "3",
-        "--json",
-    ];
-    let told = report(&words).await;
-    assert_eq!(told["bench"], "chaos");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_short_soak_leaves_the_daemons_as_they_were() {
-    let words = ["soak", "--count", "8", "--at-once", "4", "--json"];
-    let told = report(&words).await;
-    assert_eq!(told["bench"], "soak");
 }

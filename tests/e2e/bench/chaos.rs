@@ -1,0 +1,105 @@
+//! Campaigns and soaks: everything that must hold does, and nothing is left of a bench that was killed.
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::timeout,
+};
+
+use super::{Bench, nothing_is_left_of, report};
+use crate::harness::{OwnDocker, docker, eventually, processes, seconds};
+
+/// Orders that came to sessions, were refused or died with the agent: all of them, and each once.
+fn adds_up(told: &Value) {
+    let note = told["notes"][1].as_str().unwrap();
+    let numbers: Vec<u64> = (note.split(|c: char| !c.is_ascii_digit()))
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [orders, sessions, .., refused, untaken, _unheard] = numbers[..] else {
+        panic!("{note}");
+    };
+    let by_reason: u64 = numbers[2..numbers.len() - 3].iter().sum();
+    assert_eq!(by_reason, sessions, "{note}");
+    assert_eq!(sessions + refused + untaken, orders, "{note}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_campaign_breaks_nothing_that_must_hold() {
+    let words = [
+        "chaos",
+        "--minutes",
+        "2",
+        "--steps",
+        "14",
+        "--seed",
+        "3",
+        "--json",
+    ];
+    let told = report(&words).await;
+    assert_eq!(told["bench"], "chaos");
+    adds_up(&told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_stops_and_kills_a_docker_of_its_own() {
+    let mut own = OwnDocker::start(true);
+    own.stop();
+    let data = own.data().to_str().unwrap().to_owned();
+    let words = [
+        "chaos",
+        "--minutes",
+        "2",
+        "--seed",
+        "23",
+        "--dockerd",
+        &data,
+        "--json",
+    ];
+    let told = report(&words).await;
+    adds_up(&told);
+    let done = told["notes"][0].as_str().unwrap();
+    assert!(done.contains("Docker "), "{done}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bench_that_is_killed_takes_its_daemon_along_and_the_next_one_sweeps_the_rest() {
+    let mut bench = Bench::start(&["soak", "--count", "1000", "--at-once", "2"]);
+    let mut lines = BufReader::new(bench.child.stderr.take().unwrap()).lines();
+    let under_way = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains("one at a time") || line.contains("1 at a time") {
+                return;
+            }
+        }
+        panic!("it ended by itself");
+    };
+    timeout(seconds(60), under_way).await.unwrap();
+    let state = std::env::temp_dir();
+    let mark = format!("chaser-bench-{}-", bench.pid);
+    let place = std::fs::read_dir(state).unwrap().flatten();
+    let place = place.map(|entry| entry.path());
+    let place = place
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains(&mark))
+        .expect("it has directories");
+    let node = std::fs::read_to_string(place.join("state/node.id")).unwrap();
+    bench.child.kill().await.unwrap();
+
+    let ours = || processes::all().filter(|pid| processes::command_line(*pid).contains(&mark));
+    eventually("no process of it is left", seconds(60), async || {
+        (!ours().any(processes::lives)).then_some(())
+    })
+    .await;
+    assert_eq!(docker::containers_of(node.trim()), Vec::<String>::new());
+    assert!(place.exists(), "that is the next one's to do");
+    let told = report(&["soak", "--count", "2", "--at-once", "1", "--json"]).await;
+    assert_eq!(told["bench"], "soak");
+    nothing_is_left_of(bench.pid).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_soak_leaves_the_daemons_as_they_were() {
+    let words = ["soak", "--count", "8", "--at-once", "4", "--json"];
+    let told = report(&words).await;
+    assert_eq!(told["bench"], "soak");
+}
