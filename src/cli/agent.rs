@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let config = Config::load(&args.run.sources()).map_err(fail::config)?;
     telemetry::start(&config.log);
-    agent::run(config)
+    Box::pin(agent::run(config))
         .await
         .map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
     Ok(ExitCode::SUCCESS)

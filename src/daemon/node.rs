@@ -102,6 +102,12 @@ pub async fn begin(
         },
         settings: Settings {
             egress_allow: config.egress.allow.clone(),
+            egress_deny: config.egress.deny.clone(),
+            egress_deny_ports: config.egress.deny_ports.clone(),
+            egress_deny_hosts: config
+                .egress
+                .denied_hosts()
+                .map_err(node::StartError::from)?,
             egress_endpoints: Vec::new(),
             nameservers: config.egress.nameservers.clone(),
             hold_timeout: config.cdp.hold_timeout,

@@ -102,6 +102,10 @@ impl<'a> Requested<'a> {
         let profile = profiles
             .named(&self.row.profile)
             .ok_or_else(|| StartError::UnknownProfile(self.row.profile.clone()))?;
+        // Where its route is known by now, the browser is from there natively, in every worker.
+        let there = self.tools.routes.told_by(self.row.id);
+        let (profile, _moved) = profile.moved(&there.time_zone, &there.languages);
+        let profile = Arc::new(profile);
         let name = super::container_name(self.row.id);
         let container = loop {
             let image = self.tools.image().await?;

@@ -185,7 +185,33 @@ fn utc() -> String {
     "UTC".to_owned()
 }
 
+/// What of a profile is another after a move.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The time zone.
+    pub time_zone: bool,
+    /// The languages.
+    pub languages: bool,
+}
+
 impl Profile {
+    /// The same device elsewhere, and what of it is another there; what is empty stays.
+    #[must_use]
+    pub fn moved(&self, time_zone: &str, languages: &[String]) -> (Self, Moved) {
+        let mut there = self.clone();
+        let moved = Moved {
+            time_zone: !time_zone.is_empty() && self.time_zone != time_zone,
+            languages: !languages.is_empty() && self.languages != languages,
+        };
+        if moved.time_zone {
+            time_zone.clone_into(&mut there.time_zone);
+        }
+        if moved.languages {
+            there.languages = languages.to_vec();
+        }
+        (there, moved)
+    }
+
     /// What the User-Agent calls Android's version and the model.
     fn told(&self) -> (&str, &str) {
         match self.identity.user_agent {

@@ -34,7 +34,7 @@ use serde::Deserialize;
 
 pub use dialer::Dialer;
 pub use view::{Browser, ClientGuard, Clients, Live, SessionView};
-pub use way::{Login, Scheme, Upstream, Way};
+pub use way::{Login, Place, Position, Scheme, Upstream, Way};
 
 /// Version of the relay protocol that this build speaks.
 pub const PROTOCOL: u32 = 1;

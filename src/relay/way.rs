@@ -18,6 +18,30 @@ pub struct Way {
     pub interface: String,
     /// Where connections go instead of to their targets.
     pub upstream: Option<Upstream>,
+    /// What a browser at the end of it would say of where it is.
+    pub place: Place,
+}
+
+/// What a browser says of where it is; what is empty is left to its device profile.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Place {
+    /// IANA name.
+    pub time_zone: String,
+    /// In order of preference.
+    pub languages: Vec<String>,
+    /// Where on earth, for pages that may ask.
+    pub position: Option<Position>,
+}
+
+/// A position on earth.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Position {
+    /// Degrees, north positive.
+    pub latitude: f64,
+    /// Degrees, east positive.
+    pub longitude: f64,
+    /// Metres.
+    pub accuracy: f64,
 }
 
 /// A proxy that connects on our behalf. Names are resolved by it.

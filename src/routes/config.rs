@@ -1,6 +1,7 @@
 //! `[egress]`: where routes come from, and the policy.
 
 use std::{
+    fs,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -31,6 +32,12 @@ pub struct Config {
     pub probe_interval: Duration,
     /// CIDRs that pages may reach although they are in the built-in deny list.
     pub allow: Vec<ipnet::IpNet>,
+    /// CIDRs that pages may not reach, whatever `allow` says.
+    pub deny: Vec<ipnet::IpNet>,
+    /// Ports likewise.
+    pub deny_ports: Vec<u16>,
+    /// A file of names likewise, each with all below it; empty means none.
+    pub deny_hosts: PathBuf,
     /// `ip:port` of the name servers; empty means those of the host.
     pub nameservers: Vec<SocketAddr>,
 }
@@ -45,12 +52,39 @@ impl Default for Config {
             probe_url: String::new(),
             probe_interval: Duration::from_secs(60),
             allow: Vec::new(),
+            deny: Vec::new(),
+            deny_ports: Vec::new(),
+            deny_hosts: PathBuf::new(),
             nameservers: Vec::new(),
         }
     }
 }
 
+/// A list of names that is longer is refused, bytes: it goes to the relay in one message.
+const LONGEST_LIST: usize = 3 << 20;
+
 impl Config {
+    /// The names of `deny_hosts`, one a line.
+    ///
+    /// # Errors
+    /// [`Refused`] where the file cannot be read, or is too long.
+    pub fn denied_hosts(&self) -> Result<String, Refused> {
+        if self.deny_hosts.as_os_str().is_empty() {
+            return Ok(String::new());
+        }
+        let refused = |why: String| Refused::Unreadable {
+            path: self.deny_hosts.clone(),
+            why,
+        };
+        let text =
+            fs::read_to_string(&self.deny_hosts).map_err(|error| refused(error.to_string()))?;
+        let names = names(&text);
+        if names.len() > LONGEST_LIST {
+            return Err(refused(format!("more than {LONGEST_LIST} bytes of names")));
+        }
+        Ok(names)
+    }
+
     /// Every route that is configured.
     ///
     /// # Errors
@@ -66,5 +100,36 @@ impl Config {
         }
         read::unique(&all)?;
         Ok(all)
+    }
+}
+
+/// Names of a list as they are published: one a line, or behind an address as in `/etc/hosts`; comments
+/// begin with `#`.
+fn names(text: &str) -> String {
+    let mut names = String::with_capacity(text.len());
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let words = line.split_ascii_whitespace();
+        for word in words.filter(|word| word.parse::<IpAddr>().is_err()) {
+            let name = word.trim_start_matches("*.").trim_matches('.');
+            if !name.is_empty() && name != "localhost" {
+                names.push_str(&name.to_ascii_lowercase());
+                names.push('\n');
+            }
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_as_they_are_published() {
+        let list = "# ads\n0.0.0.0 Ads.Example tracker.example # both\n\n*.metrics.example\n\
+                    127.0.0.1 localhost\n::1 localhost\nplain.example.\n";
+        let expected = "ads.example\ntracker.example\nmetrics.example\nplain.example\n";
+        assert_eq!(names(list), expected);
     }
 }

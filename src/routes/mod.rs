@@ -48,7 +48,7 @@ use self::state::hold;
 use crate::{
     journal::{Journal, JournalError, LeaseRow, SessionRow},
     model::{Class, Classify, EgressWish, InstanceId},
-    relay::Way,
+    relay::{self, Way},
     runtime::boot_now,
 };
 
@@ -224,6 +224,15 @@ impl Routes {
             source: Some(source),
             ..Way::default()
         })
+    }
+
+    /// What a browser says of where it is that leaves by the route which `instance` holds.
+    #[must_use]
+    pub fn told_by(&self, instance: InstanceId) -> relay::Place {
+        let state = self.state.lock();
+        let route = state.book.held_by(instance);
+        let route = route.and_then(|name| state.known.get(name));
+        route.map_or_else(relay::Place::default, |route| route.place.told())
     }
 
     /// A route by its name, also one that is there no longer while somebody holds it.

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::template::{self, Facts};
 use crate::{
     model::EgressWish,
-    relay::{Login, Scheme, Upstream, Way},
+    relay::{self, Login, Scheme, Upstream, Way},
 };
 
 /// A way out of this host, under its name.
@@ -117,6 +117,30 @@ impl PartialEq for Proxy {
 impl Eq for Proxy {}
 
 impl Place {
+    /// What a browser there says of itself: of a locale `de-DE` it prefers `de-DE`, `de`, `en-US`, `en`, as
+    /// Chrome does that was installed there.
+    #[must_use]
+    pub fn told(&self) -> relay::Place {
+        let mut languages: Vec<String> = Vec::new();
+        if !self.locale.is_empty() {
+            let (language, _) = self.locale.split_once('-').unwrap_or((&self.locale, ""));
+            for one in [&*self.locale, language, "en-US", "en"] {
+                if !languages.iter().any(|known| known == one) {
+                    languages.push(one.to_owned());
+                }
+            }
+        }
+        relay::Place {
+            time_zone: self.time_zone.clone(),
+            languages,
+            position: self.geolocation.map(|at| relay::Position {
+                latitude: at.latitude,
+                longitude: at.longitude,
+                accuracy: at.accuracy,
+            }),
+        }
+    }
+
     /// `de-by-munich`, as far as it is known.
     #[must_use]
     pub fn label(&self) -> String {
@@ -218,6 +242,7 @@ impl Route {
                 source: *address,
                 interface: interface.clone(),
                 upstream: None,
+                place: self.place.told(),
             },
             Kind::Upstream(proxy) => Way {
                 upstream: Some(Upstream {
@@ -231,6 +256,7 @@ impl Route {
                     ca: proxy.ca.clone(),
                     is_foreign: false,
                 }),
+                place: self.place.told(),
                 ..Way::default()
             },
         }

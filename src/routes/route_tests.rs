@@ -87,3 +87,19 @@ fn what_is_printed_of_a_route_holds_no_login() {
     assert!(!login.username.expose_secret().contains('{'));
     assert_eq!(login.password.expose_secret(), "hunter2");
 }
+
+#[test]
+fn a_place_is_told_as_chrome_would_there() {
+    let told = |locale: &str| {
+        let place = Place {
+            locale: locale.to_owned(),
+            ..Place::default()
+        };
+        place.told().languages.join(",")
+    };
+    assert_eq!(told("de-DE"), "de-DE,de,en-US,en");
+    assert_eq!(told("en-US"), "en-US,en");
+    assert_eq!(told("en-GB"), "en-GB,en,en-US");
+    assert_eq!(told("fr"), "fr,en-US,en");
+    assert_eq!(told(""), "");
+}

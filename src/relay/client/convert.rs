@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::{Blame, BootInstant, Ending, Traffic},
-    relay::{PROTOCOL, Way},
+    relay::{PROTOCOL, Place, Way},
     wire::relay as pb,
 };
 
@@ -36,6 +36,17 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            deny: settings
+                .egress_deny
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            deny_ports: settings
+                .egress_deny_ports
+                .iter()
+                .map(|port| u32::from(*port))
+                .collect(),
+            deny_hosts: settings.egress_deny_hosts.clone(),
             nameservers: settings
                 .nameservers
                 .iter()
@@ -87,6 +98,7 @@ pub(super) fn route(way: &Way) -> pb::Route {
     pb::Route {
         source_ip: way.source.map_or_else(String::new, |ip| ip.to_string()),
         interface: way.interface.clone(),
+        place: Some(place(&way.place)),
         upstream: way.upstream.as_ref().map(|upstream| {
             let login = upstream.login.as_ref();
             pb::Upstream {
@@ -99,6 +111,18 @@ pub(super) fn route(way: &Way) -> pb::Route {
                 ca: upstream.ca.clone(),
                 is_foreign: upstream.is_foreign,
             }
+        }),
+    }
+}
+
+fn place(of: &Place) -> pb::Place {
+    pb::Place {
+        time_zone: of.time_zone.clone(),
+        languages: of.languages.clone(),
+        position: of.position.map(|at| pb::Position {
+            latitude: at.latitude,
+            longitude: at.longitude,
+            accuracy: at.accuracy,
         }),
     }
 }

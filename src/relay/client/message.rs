@@ -14,6 +14,12 @@ use crate::{
 pub struct Settings {
     /// CIDRs that beat the deny list.
     pub egress_allow: Vec<ipnet::IpNet>,
+    /// CIDRs that are denied before anything is allowed.
+    pub egress_deny: Vec<ipnet::IpNet>,
+    /// Ports likewise.
+    pub egress_deny_ports: Vec<u16>,
+    /// Names likewise, one a line, each with all below it.
+    pub egress_deny_hosts: String,
     /// Endpoints of this agent that beat it too.
     pub egress_endpoints: Vec<std::net::SocketAddr>,
     /// Name servers; empty means the host's.

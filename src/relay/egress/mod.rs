@@ -59,7 +59,7 @@ use tracing::{error, warn};
 use self::shared::{ROOM, Shared};
 use self::upstream::Route;
 pub use self::{
-    policy::{Ground, Policy, Verdict},
+    policy::{Ground, Hosts, Policy, Verdict},
     probe::{Probed, probe},
     refusal::{Reason, Refusals},
     resolver::Resolver,

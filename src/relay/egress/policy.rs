@@ -2,9 +2,13 @@
 //!
 //! The built-in list denies whatever is not the public internet, because the proxy runs on the
 //! host: what a page may reach through it is what the page may attack. `allow` beats every denial,
-//! port and own addresses included; so do single endpoints, which free nothing beside themselves.
+//! port and own addresses included; so do single endpoints, which free nothing beside themselves. What
+//! an operator denies is denied before anything is allowed.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use ipnet::IpNet;
 
@@ -13,6 +17,35 @@ use ipnet::IpNet;
 pub struct Policy {
     allow: Vec<IpNet>,
     endpoints: Vec<SocketAddr>,
+    deny: Vec<IpNet>,
+    ports: Vec<u16>,
+    hosts: Hosts,
+}
+
+/// Names that are denied, each with all that is below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts(HashSet<String>);
+
+impl Hosts {
+    /// One name a line, in lower case.
+    #[must_use]
+    pub fn of(lines: &str) -> Self {
+        let lines = lines.lines().filter(|line| !line.is_empty());
+        Self(lines.map(str::to_owned).collect())
+    }
+
+    /// Whether `name`, in lower case and without the root's dot, is one of them or below one.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        let mut rest = Some(name);
+        while let Some(part) = rest {
+            if self.0.contains(part) {
+                return true;
+            }
+            rest = part.split_once('.').map(|(_, above)| above);
+        }
+        false
+    }
 }
 
 /// May this address be reached?
@@ -45,6 +78,10 @@ pub enum Ground {
     Embedded,
     /// The host itself.
     OwnAddress,
+    /// An operator's own denial.
+    Configured,
+    /// The same, of a port.
+    ConfiguredPort,
     /// Port 25: a page that talks to mail servers sends spam.
     MailPort,
 }
@@ -63,6 +100,8 @@ impl Ground {
             Self::Reserved => "reserved",
             Self::Embedded => "embedded",
             Self::OwnAddress => "own_address",
+            Self::Configured => "configured",
+            Self::ConfiguredPort => "configured_port",
             Self::MailPort => "mail_port",
         }
     }
@@ -73,11 +112,28 @@ const SMTP: u16 = 25;
 impl Policy {
     /// The built-in list, less `allow`.
     #[must_use]
-    pub const fn new(allow: Vec<IpNet>) -> Self {
+    pub fn new(allow: Vec<IpNet>) -> Self {
         Self {
             allow,
-            endpoints: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// And denying these as well.
+    #[must_use]
+    pub fn but_not(self, deny: Vec<IpNet>, ports: Vec<u16>, hosts: Hosts) -> Self {
+        Self {
+            deny,
+            ports,
+            hosts,
+            ..self
+        }
+    }
+
+    /// Whether a name must not even be looked up.
+    #[must_use]
+    pub fn denies_name(&self, name: &str) -> bool {
+        self.hosts.holds(name)
     }
 
     /// And less these.
@@ -90,7 +146,16 @@ impl Policy {
     #[must_use]
     pub fn verdict(&self, ip: IpAddr, port: u16, own: &[IpAddr]) -> Verdict {
         let endpoint = SocketAddr::new(ip, port);
-        if self.allow.iter().any(|net| net.contains(&ip)) || self.endpoints.contains(&endpoint) {
+        if self.endpoints.contains(&endpoint) {
+            return Verdict::Allowed;
+        }
+        if self.deny.iter().any(|net| net.contains(&ip)) {
+            return Verdict::Denied(Ground::Configured);
+        }
+        if self.ports.contains(&port) {
+            return Verdict::Denied(Ground::ConfiguredPort);
+        }
+        if self.allow.iter().any(|net| net.contains(&ip)) {
             return Verdict::Allowed;
         }
         let special = match ip {
@@ -98,14 +163,15 @@ impl Policy {
             IpAddr::V6(v6) => special_v6(v6),
         };
         let ground = special.or_else(|| own.contains(&ip).then_some(Ground::OwnAddress));
-        ground.map_or_else(|| Self::of_port(port), Verdict::Denied)
+        ground.map_or_else(|| self.of_port(port), Verdict::Denied)
     }
 
     /// Whether `port` may be reached at all, where nothing is known of the address.
     #[must_use]
-    pub const fn of_port(port: u16) -> Verdict {
+    pub fn of_port(&self, port: u16) -> Verdict {
         match port {
             SMTP => Verdict::Denied(Ground::MailPort),
+            denied if self.ports.contains(&denied) => Verdict::Denied(Ground::ConfiguredPort),
             _ => Verdict::Allowed,
         }
     }

@@ -119,3 +119,38 @@ proptest! {
         prop_assert!(!special || special_v4(ip).is_some());
     }
 }
+
+#[test]
+fn an_operators_denial_is_before_every_permission() {
+    let net = |text: &str| text.parse().unwrap();
+    let policy = Policy::new(vec![net("10.0.0.0/8")]).but_not(
+        vec![net("10.1.0.0/16"), net("8.8.0.0/16")],
+        vec![22],
+        Hosts::default(),
+    );
+    let said = |ip: &str, port| policy.verdict(ip.parse().unwrap(), port, &[]);
+    assert_eq!(said("10.2.0.1", 80), Verdict::Allowed);
+    assert_eq!(said("10.1.0.1", 80), Verdict::Denied(Ground::Configured));
+    assert_eq!(said("8.8.8.8", 443), Verdict::Denied(Ground::Configured));
+    assert_eq!(
+        said("10.2.0.1", 22),
+        Verdict::Denied(Ground::ConfiguredPort)
+    );
+    assert_eq!(said("1.1.1.1", 22), Verdict::Denied(Ground::ConfiguredPort));
+    assert_eq!(said("1.1.1.1", 443), Verdict::Allowed);
+}
+
+proptest! {
+    #[test]
+    fn a_name_is_denied_with_all_below_it_and_nothing_beside_it(
+        name in "[a-z]{1,5}(\\.[a-z]{1,5}){1,3}",
+        below in "[a-z]{1,5}",
+    ) {
+        let policy = Policy::default().but_not(Vec::new(), Vec::new(), Hosts::of(&name));
+        let sub_name = format!("{below}.{name}");
+        let glued = format!("{below}{name}");
+        let (_, above) = name.split_once('.').unwrap();
+        prop_assert!(policy.denies_name(&name) && policy.denies_name(&sub_name));
+        prop_assert!(!policy.denies_name(&glued) && !policy.denies_name(above));
+    }
+}

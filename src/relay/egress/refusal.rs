@@ -23,6 +23,8 @@ pub enum Reason {
     DeniedAddress,
     /// The policy denies the port.
     DeniedPort,
+    /// The policy denies the name.
+    DeniedHost,
     /// Nobody holds the instance yet, or its egress address is not on this host.
     NoRoute,
     /// The name has no address that the route can reach.
@@ -49,7 +51,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::HeadTooLarge,
         Self::HeadTimeout,
@@ -57,6 +59,7 @@ impl Reason {
         Self::VersionNotSupported,
         Self::DeniedAddress,
         Self::DeniedPort,
+        Self::DeniedHost,
         Self::NoRoute,
         Self::Unresolved,
         Self::ResolveTimeout,
@@ -81,6 +84,7 @@ impl Reason {
             Self::VersionNotSupported => "version_not_supported",
             Self::DeniedAddress => "denied_address",
             Self::DeniedPort => "denied_port",
+            Self::DeniedHost => "denied_host",
             Self::NoRoute => "no_route",
             Self::Unresolved => "unresolved",
             Self::ResolveTimeout => "resolve_timeout",
@@ -103,7 +107,7 @@ impl Reason {
             Self::HeadTimeout => "408 Request Timeout",
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::VersionNotSupported => "505 HTTP Version Not Supported",
-            Self::DeniedAddress | Self::DeniedPort => "403 Forbidden",
+            Self::DeniedAddress | Self::DeniedPort | Self::DeniedHost => "403 Forbidden",
             Self::NoRoute => "503 Service Unavailable",
             // Never 407: the browser would ask its user.
             Self::Unresolved
@@ -207,8 +211,8 @@ mod tests {
             (0..times).for_each(|_| refusals.count(reason));
         }
         let counts: Vec<u64> = refusals.iter().map(|(_, count)| count).collect();
-        assert_eq!(counts, (0..18).collect::<Vec<u64>>());
-        assert_eq!(refusals.total(), 153);
+        assert_eq!(counts, (0..19).collect::<Vec<u64>>());
+        assert_eq!(refusals.total(), 171);
     }
 
     #[test]

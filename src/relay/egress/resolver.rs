@@ -118,7 +118,7 @@ impl Resolver {
                 let loopback = vec![Ipv4Addr::LOCALHOST.into()];
                 self.permitted(loopback, to.port, policy).map(drop)
             }
-            Host::Name(_) => match Policy::of_port(to.port) {
+            Host::Name(_) => match policy.of_port(to.port) {
                 Verdict::Allowed => Ok(()),
                 Verdict::Denied(why) => Err(Refusal::new(Reason::DeniedPort, why.as_str())),
             },
@@ -154,7 +154,7 @@ impl Resolver {
         match ground {
             Some(why) if permitted.is_empty() => {
                 let reason = match why {
-                    Ground::MailPort => Reason::DeniedPort,
+                    Ground::MailPort | Ground::ConfiguredPort => Reason::DeniedPort,
                     Ground::Loopback
                     | Ground::Private
                     | Ground::LinkLocal
@@ -163,7 +163,8 @@ impl Resolver {
                     | Ground::Multicast
                     | Ground::Reserved
                     | Ground::Embedded
-                    | Ground::OwnAddress => Reason::DeniedAddress,
+                    | Ground::OwnAddress
+                    | Ground::Configured => Reason::DeniedAddress,
                 };
                 Err(Refusal::new(reason, why.as_str()))
             }

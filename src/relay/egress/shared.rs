@@ -17,7 +17,7 @@ use tracing::info;
 
 use super::{
     Setup,
-    authority::Authority,
+    authority::{Authority, Host},
     conn::Stop,
     leg::opened,
     outer::Outer,
@@ -68,6 +68,7 @@ impl Shared {
     pub(super) async fn dial(&self, to: &Authority) -> Result<Link, Stop> {
         let mut gate = self.setup.gate.clone();
         opened(&mut gate).await.map_err(|_gone| Stop::Broken)?;
+        self.judge_name(to)?;
         let route = self.route.borrow().clone();
         let route = route.ok_or_else(|| Refusal::new(Reason::NoRoute, "nobody's yet"))?;
         let (outer, address) = match &route.way.upstream {
@@ -89,6 +90,17 @@ impl Shared {
             address,
             route,
         })
+    }
+
+    /// Names that are denied are neither looked up nor handed on.
+    fn judge_name(&self, to: &Authority) -> Result<(), Refusal> {
+        match &to.host {
+            Host::Name(name) if self.setup.policy.borrow().denies_name(name) => Err(Refusal::new(
+                Reason::DeniedHost,
+                "a name on the operator's list",
+            )),
+            Host::Name(_) | Host::Ip(_) => Ok(()),
+        }
     }
 
     /// Connects to one of the target's own addresses.
@@ -129,6 +141,7 @@ impl Shared {
             Some(address) => resolver.still_permits(address, &policy),
             None => resolver.may_be_handed_on(to, &policy).is_ok(),
         };
+        let permitted = permitted && self.judge_name(to).is_ok();
         same && permitted && link.outer.down.is_quiet().await
     }
 

@@ -9,7 +9,7 @@ use super::{attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
     model::{Blame, BootInstant, Ending, Traffic},
     relay::{
-        Login, Upstream, Way,
+        Login, Place, Position, Upstream, Way,
         egress::{Probed, Reason},
     },
     wire::relay as pb,
@@ -47,8 +47,21 @@ pub(super) fn way(route: Option<pb::Route>) -> Result<Way, Status> {
             address => Some(parse("route.source_ip", address)?),
         },
         interface: route.interface,
+        place: place(route.place.unwrap_or_default()),
         upstream: route.upstream.map(upstream).transpose()?,
     })
+}
+
+fn place(of: pb::Place) -> Place {
+    Place {
+        time_zone: of.time_zone,
+        languages: of.languages,
+        position: of.position.map(|at| Position {
+            latitude: at.latitude,
+            longitude: at.longitude,
+            accuracy: at.accuracy,
+        }),
+    }
 }
 
 fn upstream(of: pb::Upstream) -> Result<Upstream, Status> {

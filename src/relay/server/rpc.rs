@@ -25,7 +25,7 @@ use crate::{
     relay::{
         PROTOCOL,
         client::Bind,
-        egress::{self, Policy, Resolver},
+        egress::{self, Hosts, Policy, Resolver},
         gateway,
     },
     wire::relay::{self as pb, relay_service_server::RelayService},
@@ -64,12 +64,19 @@ impl RelayService for Rpc {
         self.admit(hello.agent_epoch)?;
         let egress = hello.egress.unwrap_or_default();
         let allow = parse_all("egress.allow", &egress.allow)?;
+        let deny = parse_all("egress.deny", &egress.deny)?;
         let endpoints = parse_all("egress.allow_endpoints", &egress.allow_endpoints)?;
         let nameservers = parse_all("egress.nameservers", &egress.nameservers)?;
         let resolver = Resolver::new(&nameservers)
             .map_err(|error| Status::invalid_argument(format!("egress.nameservers: {error}")))?;
         self.epoch.fetch_max(hello.agent_epoch, Ordering::AcqRel);
-        let policy = Policy::new(allow).and_endpoints(endpoints);
+        let ports = egress.deny_ports.iter();
+        let ports = ports.filter_map(|port| u16::try_from(*port).ok()).collect();
+        let policy = Policy::new(allow).and_endpoints(endpoints).but_not(
+            deny,
+            ports,
+            Hosts::of(&egress.deny_hosts),
+        );
         self.relay.policy.send_replace(Arc::new(policy));
         *self.relay.resolver.lock() = Arc::new(resolver);
         // An agent that is too old to say so sends 0.
@@ -121,10 +128,16 @@ impl RelayService for Rpc {
     async fn bind(&self, request: Request<pb::BindRequest>) -> Answer<pb::BindResponse> {
         let bind = request.into_inner();
         self.admit(bind.agent_epoch)?;
+        let instance = parse("instance_id", &bind.instance_id)?;
+        let way = way(bind.route)?;
+        // Before anybody is let in: the first page must not be elsewhere.
+        if let Some(held) = self.relay.instances.get(instance) {
+            held.supervisor.settle(&way.place).await;
+        }
         self.relay.bind(Bind {
             session: parse("session_id", &bind.session_id)?,
-            instance: parse("instance_id", &bind.instance_id)?,
-            way: Some(way(bind.route)?),
+            instance,
+            way: Some(way),
             deadline: instant("deadline", bind.deadline)?,
             idle_timeout: Duration::from_millis(bind.idle_timeout_ms),
             token: secret(bind.token),

@@ -21,17 +21,8 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{
-    brands::Version,
-    exempt::Exempt,
-    first_request,
-    heart::Heart,
-    overrides::{Kind, overrides},
-};
-use crate::{
-    cdp::{CdpError, Command, Connection, Event, Events, Reply},
-    profile::Profile,
-};
+use super::{first_request, kit::Kit, overrides::Kind};
+use crate::cdp::{CdpError, Command, Connection, Event, Events, Reply};
 
 /// A target that does not answer for so long (a page in an endless loop) counts as covered: the
 /// part of its overrides that the browser process holds is in force.
@@ -42,24 +33,6 @@ const EVER: Duration = Duration::from_secs(24 * 3600);
 const FIRST_PAGE: Duration = Duration::from_millis(500);
 /// "Session with given id not found": the target went away meanwhile.
 const SESSION_GONE: i64 = -32001;
-
-/// What a connection does to targets.
-#[derive(Debug)]
-pub(super) struct Kit {
-    pub(super) profile: Arc<Profile>,
-    pub(super) version: Version,
-    pub(super) exempt: Arc<Exempt>,
-    pub(super) heart: Heart,
-}
-
-impl Kit {
-    /// What `target` is sent: all but what a client emulates there itself.
-    fn overrides(&self, target: &Target) -> Vec<Command> {
-        let mut commands = overrides(&self.profile, &self.version, target.kind);
-        commands.retain(|command| !self.exempt.covers(&target.id, command.method));
-        commands
-    }
-}
 
 /// An attached target.
 #[derive(Debug)]
@@ -76,6 +49,8 @@ pub(super) struct Standing {
     pub(super) holds: bool,
     /// Pages that are open and have not crashed.
     pub(super) pages: usize,
+    /// The last order to assert everything that was carried out.
+    pub(super) asserted: u64,
 }
 
 /// A connection at work.
@@ -90,6 +65,9 @@ pub(super) struct Link {
     /// The answer to whether the browser is there; one question at a time.
     asked: FuturesUnordered<BoxFuture<'static, bool>>,
     holds: bool,
+    /// The last order to assert everything, and the last that was carried out.
+    asserting: u64,
+    asserted: u64,
     /// When to open a page, if none has come by then.
     first_page: Option<Instant>,
 }
@@ -127,6 +105,8 @@ impl Link {
             pending: FuturesUnordered::new(),
             asked: FuturesUnordered::new(),
             holds: false,
+            asserting: 0,
+            asserted: 0,
             first_page: opens_page.then(|| Instant::now() + FIRST_PAGE),
         }
     }
@@ -157,7 +137,10 @@ impl Link {
                     }
                     None => return Err(CdpError::Closed),
                 },
-                Ok(()) = again.changed() => self.assert_again().await?,
+                Ok(()) = again.changed() => {
+                    self.asserting = *again.borrow_and_update();
+                    self.assert_again().await?;
+                }
                 Some(()) = self.pending.next() => {}
                 Some(answered) = self.asked.next() => if answered { kit.heart.beat() },
                 () = sleep(kit.heart.interval()), if self.asked.is_empty() => self.ask().await?,
@@ -165,7 +148,10 @@ impl Link {
                     self.open_page().await?;
                 }
             }
-            self.holds |= self.pending.is_empty() && events.is_empty();
+            if self.pending.is_empty() {
+                self.holds |= events.is_empty();
+                self.asserted = self.asserting;
+            }
             let pages = self.pages();
             if pages > 0 {
                 self.first_page = None;
@@ -173,6 +159,7 @@ impl Link {
             report(Standing {
                 holds: self.holds,
                 pages,
+                asserted: self.asserted,
             });
         }
     }
@@ -205,7 +192,7 @@ impl Link {
             "Fetch.requestPaused" => {
                 let session = event.session.unwrap_or_default();
                 let commands =
-                    first_request::release(&event.params, &self.kit.profile, &self.kit.version);
+                    first_request::release(&event.params, &self.kit.profile(), &self.kit.version);
                 drop(post_all(&self.connection, &session, &commands).await?);
                 Ok(())
             }
@@ -223,7 +210,7 @@ impl Link {
             kind,
             crashed: false,
         };
-        let mut commands = self.kit.overrides(&target);
+        let mut commands = self.kit.overrides(&target.id, target.kind);
         if kind != Kind::Other {
             commands.insert(0, auto_attach());
         }
@@ -242,8 +229,9 @@ impl Link {
 
     async fn assert_again(&mut self) -> Result<(), CdpError> {
         for (session, target) in &self.targets {
-            let commands = self.kit.overrides(target);
-            drop(post_all(&self.connection, session, &commands).await?);
+            let commands = self.kit.overrides(&target.id, target.kind);
+            let replies = post_all(&self.connection, session, &commands).await?;
+            self.await_answers(kind_name(target.kind), replies);
         }
         Ok(())
     }

@@ -16,25 +16,38 @@ mod brands;
 mod exempt;
 mod first_request;
 mod heart;
+mod kit;
 mod link;
 mod overrides;
 mod pair;
 
 use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::warn;
 
 pub use self::exempt::Exemption;
 pub(super) use self::{brands::Version, exempt::Exempt};
-use self::{heart::Heart, link::Kit, overrides::Kind, pair::Pair};
-use super::{Browser, Dialer};
+use self::{
+    heart::Heart,
+    kit::{Kit, Worn},
+    overrides::Kind,
+    pair::Pair,
+};
+use super::{Browser, Dialer, Place};
 use crate::{
     cdp::{Command, get_json},
     profile::Profile,
     runtime::Tasks,
 };
 
+/// A page in an endless loop is not waited for.
+const SETTLING: Duration = Duration::from_secs(2);
 /// Between two tries while the browser starts.
 const STARTING: Duration = Duration::from_millis(10);
 
@@ -77,7 +90,10 @@ pub async fn start(
     let browser = browser(described)?;
     let version = Version::of(&browser.product).ok_or(SupervisorError::Description("Browser"))?;
     let kit = Arc::new(Kit {
-        profile,
+        worn: Mutex::new(Worn {
+            profile,
+            place: Place::default(),
+        }),
         version,
         exempt: Arc::default(),
         heart: Heart::new(patience),
@@ -102,13 +118,21 @@ impl Supervisor {
     /// The phone that it makes of the browser.
     #[must_use]
     pub fn profile(&self) -> Arc<Profile> {
-        Arc::clone(&self.kit.profile)
+        self.kit.profile()
     }
 
     /// What a page is sent.
     #[must_use]
     pub fn overrides(&self) -> Vec<Command> {
-        overrides::overrides(&self.kit.profile, &self.kit.version, Kind::Page)
+        overrides::overrides(&self.kit.profile(), &self.kit.version, Kind::Page)
+    }
+
+    /// The browser is there from now on: returns once its pages have been told, or have had long enough.
+    /// What it says already costs nothing.
+    pub async fn settle(&self, place: &Place) {
+        if self.kit.settle(place) && timeout(SETTLING, self.pair.assert_now()).await.is_err() {
+            warn!("a browser took long to hear where it is");
+        }
     }
 
     /// From now on what `method` sets on `target` is a client's, until the exemption is dropped.

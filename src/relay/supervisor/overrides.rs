@@ -16,6 +16,7 @@ use super::brands::Version;
 use crate::{
     cdp::Command,
     profile::{Orientation, Profile},
+    relay::Place,
 };
 
 /// What a target is, as far as overrides care.
@@ -61,6 +62,38 @@ pub(super) fn overrides(profile: &Profile, version: &Version, kind: Kind) -> Vec
         commands.push(Command {
             method: "Emulation.setTouchEmulationEnabled",
             params: json!({ "enabled": true, "maxTouchPoints": profile.input.touch_points }),
+        });
+    }
+    commands
+}
+
+/// What says where the browser is, as far as that is not its own from the start. Chrome takes the time
+/// zone and the locale of a process from one connection only and refuses the other's, which is no harm.
+pub(super) fn whereabouts(place: &Place, kind: Kind) -> Vec<Command> {
+    let mut commands = Vec::new();
+    if !matches!(kind, Kind::Page | Kind::Frame) {
+        return commands;
+    }
+    if !place.time_zone.is_empty() {
+        commands.push(Command {
+            method: "Emulation.setTimezoneOverride",
+            params: json!({ "timezoneId": place.time_zone }),
+        });
+    }
+    if let Some(language) = place.languages.first() {
+        commands.push(Command {
+            method: "Emulation.setLocaleOverride",
+            params: json!({ "locale": language.replace('-', "_") }),
+        });
+    }
+    if let Some(at) = place.position.filter(|_| kind == Kind::Page) {
+        commands.push(Command {
+            method: "Emulation.setGeolocationOverride",
+            params: json!({
+                "latitude": at.latitude,
+                "longitude": at.longitude,
+                "accuracy": at.accuracy,
+            }),
         });
     }
     commands
@@ -141,6 +174,23 @@ mod tests {
         assert!(!methods(Kind::Frame).contains(&screen));
         assert!(methods(Kind::Frame).contains(&touch));
         assert!(!methods(Kind::of("service_worker")).contains(&touch));
+    }
+
+    #[test]
+    fn whereabouts_are_told_to_documents_and_only_where_they_differ() {
+        assert!(whereabouts(&Place::default(), Kind::Page).is_empty());
+        let place = Place {
+            time_zone: "Europe/Berlin".to_owned(),
+            languages: vec!["de-DE".to_owned(), "de".to_owned()],
+            position: Some(crate::relay::Position {
+                latitude: 48.1,
+                longitude: 11.6,
+                accuracy: 50.0,
+            }),
+        };
+        assert_eq!(whereabouts(&place, Kind::Page).len(), 3);
+        assert_eq!(whereabouts(&place, Kind::Frame).len(), 2);
+        assert!(whereabouts(&place, Kind::Worker).is_empty());
     }
 
     #[test]

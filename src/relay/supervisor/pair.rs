@@ -9,7 +9,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::link::{Kit, Link, Standing};
+use super::{
+    kit::Kit,
+    link::{Link, Standing},
+};
 use crate::{
     cdp::{CdpError, Connection},
     relay::Dialer,
@@ -79,6 +82,20 @@ impl Pair {
         self.again.send_modify(|count| *count += 1);
     }
 
+    /// The same; returns once a connection that holds has carried it out.
+    pub(super) async fn assert_now(&self) {
+        let mut standing = self.standing.subscribe();
+        let mut order = 0;
+        self.again.send_modify(|count| {
+            *count += 1;
+            order = *count;
+        });
+        let done =
+            |all: &[Standing; PAIR]| all.iter().any(|one| one.holds && one.asserted >= order);
+        // Its sender is in `self`: waiting ends with what is waited for.
+        drop(standing.wait_for(done).await);
+    }
+
     fn report(&self, at: usize, new: Standing) {
         self.standing.send_if_modified(|all| {
             let changed = all[at] != new;
@@ -120,6 +137,10 @@ impl Post {
                 Ok(()) => return,
                 Err(error) if held => warn!(post = self.at, %error, "supervisor connection lost"),
                 Err(error) => debug!(post = self.at, %error, "supervisor connection not opened"),
+            }
+            if held {
+                // Of some overrides a browser takes only one connection's, which may have been this one.
+                self.pair.assert_again();
             }
             opens_page &= !held;
             // It took its place: whatever cut it says nothing of how the next one will fare.

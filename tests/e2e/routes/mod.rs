@@ -14,6 +14,8 @@ use crate::{
 };
 
 mod carry;
+mod health;
+mod place;
 mod secret;
 
 /// The file of routes of a test's node.

@@ -173,3 +173,19 @@ async fn a_policy_that_changes_reaches_connections_that_are_kept() {
     assert!(client.head().await.starts_with("HTTP/1.1 403 "));
     assert_eq!(origin.connections(), 1);
 }
+
+#[tokio::test]
+async fn an_operators_list_holds_for_names_and_ports_before_anything_is_looked_up() {
+    let bench = Bench::new().await;
+    let policy = Policy::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let hosts = Hosts::of("ads.example\n");
+    let policy = policy.but_not(Vec::new(), vec![8443], hosts);
+    bench.policy.send_replace(Arc::new(policy));
+    for request in asking_for("a.ads.example:80") {
+        assert_refused(&bench, &request, "403", Reason::DeniedHost).await;
+    }
+    for request in asking_for("127.0.0.1:8443") {
+        assert_refused(&bench, &request, "403", Reason::DeniedPort).await;
+    }
+    assert_eq!(bench.meter.traffic(), Traffic::default());
+}

@@ -1,0 +1,71 @@
+//! What both connections have in hand: what the browser is made, and where it is said to be.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{
+    brands::Version,
+    exempt::Exempt,
+    heart::Heart,
+    overrides::{Kind, overrides, whereabouts},
+};
+use crate::{cdp::Command, profile::Profile, relay::Place};
+
+/// What a connection does to targets.
+#[derive(Debug)]
+pub(super) struct Kit {
+    /// Held to look or to change, never across a wait.
+    pub(super) worn: Mutex<Worn>,
+    pub(super) version: Version,
+    pub(super) exempt: Arc<Exempt>,
+    pub(super) heart: Heart,
+}
+
+/// What the browser is, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Worn {
+    pub(super) profile: Arc<Profile>,
+    /// What of its place is not the profile's own.
+    pub(super) place: Place,
+}
+
+impl Kit {
+    pub(super) fn profile(&self) -> Arc<Profile> {
+        Arc::clone(&self.worn.lock().profile)
+    }
+
+    /// The browser is there from now on; false when it says so already.
+    pub(super) fn settle(&self, place: &Place) -> bool {
+        let mut worn = self.worn.lock();
+        let (profile, moved) = worn.profile.moved(&place.time_zone, &place.languages);
+        let time_zone = if moved.time_zone {
+            place.time_zone.clone()
+        } else {
+            worn.place.time_zone.clone()
+        };
+        let languages = if moved.languages {
+            place.languages.clone()
+        } else {
+            worn.place.languages.clone()
+        };
+        let now = Place {
+            time_zone,
+            languages,
+            position: place.position.or(worn.place.position),
+        };
+        let changed = moved.time_zone || moved.languages || now != worn.place;
+        worn.profile = Arc::new(profile);
+        worn.place = now;
+        changed
+    }
+
+    /// What `target` is sent: all but what a client emulates there itself.
+    pub(super) fn overrides(&self, target: &str, kind: Kind) -> Vec<Command> {
+        let Worn { profile, place } = self.worn.lock().clone();
+        let mut commands = overrides(&profile, &self.version, kind);
+        commands.extend(whereabouts(&place, kind));
+        commands.retain(|command| !self.exempt.covers(target, command.method));
+        commands
+    }
+}
