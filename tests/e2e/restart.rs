@@ -1,8 +1,15 @@
 //! The split is real: agent and relay die alone.
 
-use chaser::wire::node::Blame;
+use std::{io, os::fd::AsFd};
+
+use chaser::{netns, wire::node::Blame};
+use nix::sys::signal::Signal;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
 
 use crate::harness::{Cdp, Chaser, Library, docker, eventually, lab, processes, seconds};
 
@@ -133,4 +140,50 @@ async fn sigterm_and_a_new_start_begin_with_a_clean_table() {
     assert_eq!(closed["status"], "closed");
     assert_eq!(closed["ended_reason"], "substrate_down");
     chaser.api.ready_session().await;
+}
+
+/// A connection to a container's proxy, as its browser makes one; refused, or taken by the kernel.
+async fn to_the_proxy(container: &str) -> io::Result<TcpStream> {
+    let pidfd = netns::pidfd(docker::pid(container).unwrap()).unwrap();
+    let socket = netns::sockets(pidfd.as_fd(), 1).await.unwrap().remove(0);
+    let connected = tokio::task::spawn_blocking(move || {
+        let socket = socket2::Socket::from(socket);
+        let proxy: std::net::SocketAddr = ([127, 0, 0, 1], 3128).into();
+        socket.set_nonblocking(false)?;
+        socket.connect(&proxy.into())?;
+        socket.set_nonblocking(true)?;
+        Ok::<_, io::Error>(std::net::TcpStream::from(socket))
+    });
+    TcpStream::from_std(connected.await.unwrap()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_relay_a_pages_connections_queue_also_after_a_restart_of_the_agent() {
+    let (lab, origin) = lab();
+    let mut chaser = Chaser::start(&lab).await;
+    let session = chaser.api.ready_session().await;
+    let container = chaser.container(&session.id).await;
+    chaser.sigkill();
+    chaser.restart().await;
+    // Held still, the agent starts no other relay: what it holds is all there is.
+    processes::signal(chaser.pid(), Signal::SIGSTOP);
+    let relay = chaser.relay_pid();
+    processes::kill(relay);
+    eventually("the relay is gone", seconds(10), async || {
+        (!processes::lives(relay)).then_some(())
+    })
+    .await;
+    let queued = to_the_proxy(&container).await;
+    processes::signal(chaser.pid(), Signal::SIGCONT);
+    let mut queued = queued.expect("it waits, it is not refused");
+    let url = origin.http("/queued");
+    let host = url.split('/').nth(2).unwrap();
+    let request = format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    queued.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = tokio::time::timeout(seconds(20), queued.read_to_string(&mut answer));
+    read.await.expect("the next relay serves it").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(session.get().await["status"], "ready");
+    assert_eq!(session.delete().await.status, 204);
 }

@@ -51,7 +51,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -71,6 +71,10 @@ use crate::{model::InstanceId, runtime::Tasks};
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// Connections end at once when they are told to; this long means that one hangs.
 const CUT_GRACE: Duration = Duration::from_secs(10);
+
+/// A session that another relay served has its route again within moments of its attachment; until
+/// then connections stay where they queued meanwhile.
+const ROUTE_FOLLOWS: Duration = Duration::from_secs(3);
 
 /// What an egress proxy works with.
 #[derive(Debug)]
@@ -186,6 +190,13 @@ async fn accept(
     tasks: Tasks,
     stop: CancellationToken,
 ) {
+    let mut route = shared.route.clone();
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        // Without one in this time it is nobody's yet, and its connections are told so.
+        _followed = timeout(ROUTE_FOLLOWS, route.wait_for(Option::is_some)) => {}
+    }
     let mut failing = false;
     loop {
         let next = async {
