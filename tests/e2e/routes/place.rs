@@ -100,5 +100,5 @@ async fn a_page_that_may_ask_is_told_the_routes_position() {
                 (error) => fail(new Error(error.message))))",
         )
         .await;
-    assert_eq!(position, json!([35.6, 139.7, 20.0]));
+    assert_eq!(position, json!([35.6, 139.7, 20]));
 }
