@@ -44,6 +44,9 @@ struct Run {
     /// Where CDP clients connect [default: 127.0.0.1:7701]
     #[arg(long, value_name = "ADDR")]
     cdp_listen: Option<SocketAddr>,
+    /// Where probes and metrics listen [default: 127.0.0.1:7704]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -66,6 +69,11 @@ impl Run {
             ("--runtime-dir", "runtime_dir", path(self.runtime_dir)),
             ("--listen", "node.listen", address(self.listen)),
             ("--cdp-listen", "cdp.listen", address(self.cdp_listen)),
+            (
+                "--admin-listen",
+                "admin.node_listen",
+                address(self.admin_listen),
+            ),
         ];
         let flags = flags
             .into_iter()

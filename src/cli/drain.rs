@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use sd_notify::NotifyState;
 use serde_json::json;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use super::{
@@ -20,6 +21,8 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(300);
 /// A stop that a drain is part of may take this much longer from each look on.
 const MORE: Duration = Duration::from_secs(30);
+/// How long a node may be away while it is followed: longer than a restart or an upgrade takes.
+const RESTART: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -29,8 +32,11 @@ pub(super) struct Args {
     /// Of this start alone: the node is in service again when it is started again, as after a reboot
     #[arg(long)]
     until_restart: bool,
-    /// Order it and do not wait
+    /// Wait until nothing lives, which is the default: for a unit's ExecStop or a lifecycle hook
     #[arg(long)]
+    wait: bool,
+    /// Order it and do not wait
+    #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
     #[command(flatten)]
     common: Common,
@@ -62,7 +68,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let answer = node.drain(request).await;
     let mut duty = answer.map_err(refused)?.into_inner().duty;
-    if !args.no_wait {
+    if args.wait || !args.no_wait {
         duty = follow(&mut node, duty).await?;
     }
     say(&args.common, &duty.unwrap_or_default())
@@ -72,6 +78,7 @@ async fn follow(
     node: &mut NodeServiceClient<Channel>,
     mut duty: Option<pb::Duty>,
 ) -> anyhow::Result<Option<pb::Duty>> {
+    let mut silent: Option<Instant> = None;
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
@@ -94,8 +101,21 @@ async fn follow(
         }
         bar.tick();
         tokio::time::sleep(LOOK).await;
-        let status = node.get_node(pb::GetNodeRequest {}).await;
-        duty = status.map_err(refused)?.into_inner().duty;
+        match node.get_node(pb::GetNodeRequest {}).await {
+            Ok(status) => {
+                // A node that starts does not know yet; the drain is in its journal.
+                duty = status.into_inner().duty.or(duty);
+                silent = None;
+            }
+            Err(status) if status.code() == tonic::Code::Unavailable => {
+                let since = *silent.get_or_insert_with(Instant::now);
+                if since.elapsed() > RESTART {
+                    return Err(refused(status));
+                }
+                bar.set_message("the node does not answer; the drain goes on when it is back");
+            }
+            Err(status) => return Err(refused(status)),
+        }
     }
     bar.finish_and_clear();
     Ok(duty)

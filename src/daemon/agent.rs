@@ -14,12 +14,15 @@ use sd_notify::NotifyState;
 use tracing::{info, warn};
 
 use super::{
+    api::{ApiFailed, listen},
     config::Config,
     node::{self, NodeRole, StartFailed},
     service::Ends,
     watchdog,
 };
 use crate::{
+    api::admin,
+    control::Node,
     model::{Class, Classify},
     node::NodeState,
     profile::{Catalogue, InvalidCatalogue},
@@ -41,6 +44,9 @@ pub enum AgentFailed {
     /// The node.
     #[error(transparent)]
     Node(#[from] StartFailed),
+    /// Its probes and metrics.
+    #[error(transparent)]
+    Admin(#[from] ApiFailed),
 }
 
 impl Classify for AgentFailed {
@@ -49,6 +55,7 @@ impl Classify for AgentFailed {
             Self::Signals(_) => Class::Internal,
             Self::Profiles(error) => error.class(),
             Self::Node(error) => error.class(),
+            Self::Admin(error) => error.class(),
         }
     }
 }
@@ -62,6 +69,10 @@ pub async fn run(config: Config) -> Result<(), AgentFailed> {
     let profiles = Catalogue::load(&config.profile)?;
     let tasks = Tasks::default();
     let starting = node::begin(&config, profiles, &tasks).await?;
+    // After the lock of the state directory: of two agents the second is refused for that.
+    let listener = listen("admin.node_listen", config.admin.node_listen).await?;
+    let client = Node::new(config.node_socket()).map_err(ApiFailed::from)?;
+    admin::serve(listener, (client, None), &tasks);
     let served = tokio::select! {
         never = serve(starting, &tasks) => never.map(|never| match never {}),
         () = end.asked() => Ok(()),

@@ -87,7 +87,10 @@ impl Listeners {
     }
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ApiFailed> {
+pub(super) async fn listen(
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, ApiFailed> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|source| ApiFailed::Listen {
         key,
@@ -133,7 +136,8 @@ pub async fn start(
         count_cdp_bytes: config.api.count_cdp_bytes,
     };
     rest::serve(listeners.api, control.clone(), display, front);
-    admin::serve(listeners.admin, control.clone(), front);
+    let node = control.node().clone();
+    admin::serve(listeners.admin, (node, Some(control.clone())), front);
     Ok(ApiRole { control, operator })
 }
 

@@ -126,6 +126,8 @@ pub async fn begin(
             config: config.egress.clone(),
             added: config.state_dir.join("routes.toml"),
         },
+        hooks: config.hooks.clone(),
+        notice: config.notice.clone(),
     };
     Ok(Starting {
         parts,

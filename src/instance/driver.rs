@@ -22,7 +22,7 @@ use crate::{
     model::{Failure, InstancePhase},
     netns,
     relay::client::Bind,
-    runtime::failpoint,
+    runtime::{self, failpoint},
 };
 
 /// How long a killed container may take to die.
@@ -82,6 +82,7 @@ impl Driver {
         let called_off = CancellationToken::new();
         let (stage, doing) = watch::channel("nothing yet");
         let tools = self.tools.clone();
+        let begun = Instant::now();
         let mut work = Box::pin(start::run(Requested {
             tools: &tools,
             row: self.row.clone(),
@@ -103,7 +104,11 @@ impl Driver {
             }
         };
         match outcome {
-            Some(Ok(attached)) => self.attached(attached).await,
+            Some(Ok(attached)) => {
+                let steps = &self.tools.steps;
+                steps.took(runtime::Step::InstanceWhole, begun.elapsed());
+                self.attached(attached).await;
+            }
             Some(Err(error)) => self.fail(&error).await,
             None => {
                 called_off.cancel();
@@ -281,6 +286,7 @@ impl Driver {
         let (id, stop, tools) = (self.row.id, self.stop.clone(), self.tools.clone());
         let gone = {
             let work = destroy::until_gone(&tools, id, &stop);
+            let work = tools.steps.time(runtime::Step::ReleaseRemoval, work);
             tokio::pin!(work);
             loop {
                 tokio::select! {

@@ -1,6 +1,6 @@
 //! What others hold of an instance: its mailbox and its published state.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -98,6 +98,13 @@ impl Instance {
     #[must_use]
     pub fn view(&self) -> View {
         self.view.borrow().clone()
+    }
+
+    /// What its container takes now: memory in bytes, CPU time since its start. `None` while there
+    /// is none, or where the kernel does not say. Reads three small files.
+    #[must_use]
+    pub fn usage(&self) -> Option<(u64, Duration)> {
+        self.ooms.usage()
     }
 
     /// Waits until the start has ended, one way or the other. Cancel-safe.

@@ -50,7 +50,7 @@ use crate::{
         client::{Bind, RelayClient},
     },
     routes::Routes,
-    runtime::Tasks,
+    runtime::{Steps, Tasks},
 };
 
 /// Label of a container: the instance that it is.
@@ -132,6 +132,8 @@ pub struct Tools {
     pub relay: RelayClient,
     /// Where the relay keeps its files.
     pub paths: Paths,
+    /// How long things take.
+    pub steps: Steps,
     starts: Arc<Semaphore>,
     removals: Arc<Semaphore>,
     /// What was known of the image last: each start looks whether it still holds.
@@ -160,6 +162,7 @@ impl Tools {
             routes,
             relay,
             paths,
+            steps: Steps::default(),
             starts: Arc::new(Semaphore::new(starts)),
             removals: Arc::new(Semaphore::new(REMOVALS)),
             image: Arc::default(),

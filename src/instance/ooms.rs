@@ -62,6 +62,15 @@ impl Ooms {
         }
     }
 
+    /// What the container takes now: memory in bytes, CPU time since its start. `None` where nothing is
+    /// looked at, or it is gone.
+    pub(super) fn usage(&self) -> Option<(u64, Duration)> {
+        let watched = self.watched.lock();
+        let group = &watched.as_ref()?.group;
+        let cpu = Duration::try_from_secs_f64(group.cpu_seconds().ok()?).ok()?;
+        Some((group.memory().ok()?.charged, cpu))
+    }
+
     /// From now on the container of this init is looked at. One whose group cannot be found is judged by
     /// Docker's flag alone.
     pub(super) fn begin(&self, init: u32) {

@@ -25,7 +25,7 @@ use crate::{
     netns::{self, Made},
     profile::Profile,
     relay::client::RelayError,
-    runtime::failpoint,
+    runtime::{Step, failpoint},
 };
 
 /// Sockets toward DevTools that an instance starts with.
@@ -97,6 +97,7 @@ impl<'a> Requested<'a> {
             docker,
             config,
             profiles,
+            steps,
             ..
         } = self.tools;
         let profile = profiles
@@ -116,11 +117,13 @@ impl<'a> Requested<'a> {
             }
             spec.labels.extend(self.tools.labels(self.row.id));
             let created = docker.create(&name, &spec);
-            created.instrument(debug_span!("create")).await?;
+            let created = created.instrument(debug_span!("create"));
+            steps.time(Step::InstanceCreate, created).await?;
             failpoint(format_args!("start created"));
             self.go_on("starting the container")?;
             let started = docker.start(&name);
-            started.instrument(debug_span!("start")).await?;
+            let started = started.instrument(debug_span!("start"));
+            steps.time(Step::InstanceStart, started).await?;
             failpoint(format_args!("start started"));
             let container = self.tools.running(&name).await?;
             if container.image == image.id {
@@ -153,7 +156,8 @@ impl<'a> Started<'a> {
         };
         let journalled = tools.journal.instance(self.asked.row.clone());
         let both = async { tokio::join!(furnished, journalled) };
-        let (furnished, journalled) = both.instrument(debug_span!("furnish")).await;
+        let both = both.instrument(debug_span!("furnish"));
+        let (furnished, journalled) = tools.steps.time(Step::InstanceFurnish, both).await;
         let (pidfd, made) = furnished?;
         journalled?;
         failpoint(format_args!("start journalled"));
@@ -188,8 +192,9 @@ impl Furnished<'_> {
         failpoint(format_args!("start handed over"));
         let limit = asked.until.saturating_duration_since(Instant::now());
         let attach = relay.attach(id, &profile, limit);
+        let attach = attach.instrument(debug_span!("attach"));
         let attached = tokio::select! {
-            attached = attach.instrument(debug_span!("attach")) => attached?,
+            attached = asked.tools.steps.time(Step::InstanceAttach, attach) => attached?,
             () = asked.called_off.cancelled() => return Err(StartError::CalledOff),
         };
         failpoint(format_args!("start attached"));

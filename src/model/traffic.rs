@@ -16,6 +16,17 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            up: self.up.saturating_add(other.up),
+            down: self.down.saturating_add(other.down),
+            cdp_up: self.cdp_up.saturating_add(other.cdp_up),
+            cdp_down: self.cdp_down.saturating_add(other.cdp_down),
+        }
+    }
+
     /// The larger of each count: how two sightings of a monotone meter are merged.
     #[must_use]
     pub fn max(self, other: Self) -> Self {

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::UnknownProfile;
+use super::{HooksError, UnknownProfile};
 use crate::{
     docker::DockerError,
     host::monitor::{Condition, Level},
@@ -149,12 +149,15 @@ pub enum StartError {
     /// The relay.
     #[error(transparent)]
     Relay(#[from] LaunchError),
+    /// The hooks.
+    #[error(transparent)]
+    Hooks(#[from] HooksError),
 }
 
 impl Classify for StartError {
     fn class(&self) -> Class {
         match self {
-            Self::Pool(_) | Self::Routes(_) => Class::Invalid,
+            Self::Pool(_) | Self::Routes(_) | Self::Hooks(_) => Class::Invalid,
             Self::Journal(error) => error.class(),
             Self::Docker(error) => error.class(),
             Self::Relay(error) => error.class(),

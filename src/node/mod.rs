@@ -12,12 +12,16 @@ mod config;
 mod drain;
 mod error;
 mod guard;
+mod hooks;
 mod lease;
 mod ledger;
 mod link;
+mod notice;
+mod operations;
 mod orders;
 mod orphans;
 mod ownership;
+mod parts;
 mod pool;
 mod rebuild;
 pub mod reconcile;
@@ -27,10 +31,10 @@ mod status;
 mod upkeep;
 mod vitals;
 mod ways;
+mod web;
 mod wheels;
 
 use std::{
-    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -42,15 +46,20 @@ use tracing::info;
 
 pub use config::Config;
 pub use error::{NodeError, StartError};
+pub use hooks::{Config as HooksConfig, EVENTS, HookStatus, HooksError};
 pub use lease::LeaseStatus;
+pub use notice::{Config as NoticeConfig, Source as NoticeSource};
+pub use operations::{Capacity, Operations, Pressure};
 pub use orders::Placement;
 pub use ownership::Ownership;
+pub use parts::Parts;
 pub use pool::{Config as PoolConfig, PoolProfile, UnknownProfile};
 pub use status::{AddressStatus, NodeState, Status};
 pub use wheels::Stalled;
 
 use self::{
     guard::Guard,
+    hooks::Hooks,
     link::Link,
     ownership::Disowned,
     pool::Pool,
@@ -61,43 +70,18 @@ use self::{
 use crate::{
     docker::Docker,
     host::monitor,
-    instance::{self, Instances, NODE_LABEL, Tools},
+    instance::{Instances, NODE_LABEL, Tools},
     journal::{self, Damage, Journal, Recovered, StateLock},
     model::{Lease, NodeId},
     profile::Catalogue,
     relay::{
-        client::{RelayClient, Settings, Welcome},
-        launch::{Launch, LaunchError},
+        client::{RelayClient, Welcome},
+        launch::LaunchError,
     },
     routes::{Routes, Sources},
     runtime::Tasks,
     session::{self, Host, Hub, Sessions},
 };
-
-/// What a node is made of.
-#[derive(Debug, Clone)]
-pub struct Parts {
-    /// What must survive a reboot.
-    pub state_dir: PathBuf,
-    /// How the relay is found or started.
-    pub launch: Launch,
-    /// What the relay is told.
-    pub settings: Settings,
-    /// `[node]`.
-    pub node: Config,
-    /// `[host]`.
-    pub host: monitor::Config,
-    /// `[instance]`.
-    pub instance: instance::Config,
-    /// `[pool]`.
-    pub pool: PoolConfig,
-    /// What devices sessions can be.
-    pub profiles: Catalogue,
-    /// `[session]`.
-    pub session: session::Config,
-    /// Where the egress routes are written down.
-    pub egress: Sources,
-}
 
 /// A host of sessions. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -126,6 +110,8 @@ struct Inner {
     relay: watch::Sender<Option<Welcome>>,
     /// How the host fares, and what follows from it.
     guard: Guard,
+    hooks: Hooks,
+    notice: NoticeConfig,
     /// Whether Docker's events are heard.
     ear: monitor::Pulse,
     /// The control plane's, as it was granted last.
@@ -149,6 +135,7 @@ struct Inner {
 /// [`StartError`] with what an operator can do about it; nothing runs then that did not before.
 pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node, StartError> {
     let pool = Pool::new(parts.pool, &parts.profiles)?;
+    let hooks = Hooks::open(parts.hooks, &parts.state_dir)?;
     let (journal, known) = journal::open(&parts.state_dir.join("node.db"))?;
     let docker = Docker::connect(&parts.node.docker).await?;
     let relay = RelayClient::new(&parts.launch.paths, known.epoch).map_err(LaunchError::from)?;
@@ -194,6 +181,8 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
             disowned: Mutex::default(),
             relay: watch::Sender::new(Some(welcome.clone())),
             guard: Guard::new(parts.host.recovery),
+            hooks,
+            notice: parts.notice,
             ear: monitor::Pulse::new(),
             lease: watch::Sender::new(known.lease),
             passing: AtomicBool::new(false),
@@ -223,6 +212,7 @@ impl Node {
         tasks: &Tasks,
     ) {
         Box::pin(restart::run(self, known, tasks)).await;
+        self.inner.hooks.start(self, tasks);
         let node = || self.clone();
         let (linked, eared, folded, swept, kept) = (node(), node(), node(), node(), node());
         tasks.spawn("relay link", |stop| link.run(linked, welcome, stop));
@@ -232,6 +222,8 @@ impl Node {
         let (drained, disowned) = (node(), node());
         tasks.spawn("drain", |stop| drain::run(drained, stop));
         tasks.spawn("disowned", |stop| ownership::run(disowned, stop));
+        let (watching, notice) = (node(), self.inner.notice.clone());
+        tasks.spawn("notice", |stop| notice::run(watching, notice, stop));
         vitals.start(&node(), tasks);
         let watched = node();
         tasks.spawn("egress routes", |stop| ways::run(watched, stop));

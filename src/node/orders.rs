@@ -234,21 +234,31 @@ impl Node {
     }
 
     /// Every session that lives, and (unless `live_only`) the last thousand that ended; newest first.
+    /// `with_usage` looks at what each takes of the host, too.
     ///
     /// # Errors
     /// [`NodeError`] when the journal cannot be asked.
-    pub async fn list(&self, live_only: bool) -> Result<Vec<Snapshot>, NodeError> {
+    pub async fn list(
+        &self,
+        live_only: bool,
+        with_usage: bool,
+    ) -> Result<Vec<Snapshot>, NodeError> {
         let ended = if live_only {
             Vec::new()
         } else {
             self.journal().ended(LISTED).await?
         };
         let here = self.sessions().all();
-        let mut all: Vec<_> = here
-            .iter()
-            .map(|session| Snapshot::from(&*self.sessions().live(&session.row())))
-            .filter(|session| !live_only || session.phase != Phase::Ended)
-            .collect();
+        let here = here.iter().map(|session| {
+            let row = self.sessions().live(&session.row());
+            (Snapshot::from(&*row), row.instance)
+        });
+        let here = here.filter(|(session, _)| !live_only || session.phase != Phase::Ended);
+        let mut all = if with_usage {
+            self.with_usage(here.collect()).await
+        } else {
+            here.map(|(session, _)| session).collect()
+        };
         all.extend(ended.iter().map(Snapshot::from));
         // Ids are UUIDv7: their order is the order of creation. What has just ended is in both.
         all.sort_by(|a, b| b.id.cmp(&a.id));

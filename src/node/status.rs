@@ -17,7 +17,7 @@ use crate::{
     session::Session,
 };
 
-use super::{LeaseStatus, Node, PoolProfile};
+use super::{LeaseStatus, Node, Operations, PoolProfile};
 
 /// A status is worth more now than complete: the relay's own counts are waited for this long.
 const RELAY_LIMIT: Duration = Duration::from_secs(1);
@@ -135,6 +135,8 @@ pub struct Status {
     pub admission_stopped: Option<String>,
     /// Browsers that are kept parked; empty without a pool.
     pub pool: Vec<PoolProfile>,
+    /// What operators' tools want to know.
+    pub operations: Operations,
 }
 
 /// Memory of the host, bytes.
@@ -203,6 +205,7 @@ impl Node {
             conditions: self.guard().standings(),
             admission_stopped: self.guard().refusal().map(|refusal| refusal.why),
             pool: self.pool().status(),
+            operations: self.operations(),
         }
     }
 
@@ -217,7 +220,7 @@ impl Node {
     }
 }
 
-fn saturated(count: usize) -> u32 {
+pub(super) fn saturated(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

@@ -4,6 +4,7 @@ mod clock;
 mod failpoint;
 mod lanes;
 mod pidfd;
+mod steps;
 pub mod systemd;
 mod tasks;
 
@@ -11,4 +12,5 @@ pub use clock::{boot_id, boot_now, wall_now};
 pub use failpoint::failpoint;
 pub use lanes::Lanes;
 pub use pidfd::Death;
+pub use steps::{BOUNDS, Step, StepTimes, Steps};
 pub use tasks::{Stuck, Tasks};

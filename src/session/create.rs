@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tracing::{Instrument, debug_span, warn};
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
         Way,
         client::{Bind, Expected, RelayError},
     },
-    runtime::{failpoint, wall_now},
+    runtime::{Step, failpoint, wall_now},
 };
 
 /// A relay that was just killed is back within this many tries.
@@ -48,8 +48,10 @@ impl<G: Ground> Driver<G> {
             lease,
             accepted,
         } = fresh;
+        let begun = Instant::now();
         let order = self.journal.order(self.row.clone(), under.clone(), lease);
-        let ordered = order.instrument(debug_span!("journal order")).await;
+        let order = order.instrument(debug_span!("journal order"));
+        let ordered = self.ground.steps().time(journalling(&under), order).await;
         if let Err(error) = ordered {
             // Nothing is known of it: it never was.
             accepted.send_replace(Some(Err(error)));
@@ -59,13 +61,15 @@ impl<G: Ground> Driver<G> {
         failpoint(format_args!("session ordered"));
         self.publish();
         match under {
-            Under::Fresh(instance) => self.make(instance, accepted).await,
+            Under::Fresh(instance) => self.make(instance, accepted, begun).await,
             Under::Parked(_) if self.claim().await? => {
+                let steps = self.ground.steps();
+                steps.took(Step::ClaimWhole, begun.elapsed());
                 accepted.send_replace(Some(Ok(())));
                 Ok(())
             }
             Under::Parked(parked) => match self.instead(parked).await {
-                Ok(instance) => self.make(instance, accepted).await,
+                Ok(instance) => self.make(instance, accepted, begun).await,
                 Err(error) => {
                     accepted.send_replace(Some(Ok(())));
                     self.fail(failure("journal_failed", error.to_string(), Blame::Agent))
@@ -79,7 +83,8 @@ impl<G: Ground> Driver<G> {
     async fn claim(&mut self) -> Result<bool, Stopped> {
         let way = self.ground.way(&self.row).ok();
         let claimed = self.ground.claim(self.row.instance, claim(&self.row, way));
-        if let Err(error) = claimed.instrument(debug_span!("bind")).await {
+        let claimed = claimed.instrument(debug_span!("bind"));
+        if let Err(error) = self.ground.steps().time(Step::ClaimBind, claimed).await {
             warn!(session = %self.row.id, instance = %self.row.instance, %error,
                 "the parked browser cannot be claimed; another is started");
             return Ok(false);
@@ -103,16 +108,27 @@ impl<G: Ground> Driver<G> {
     }
 
     /// Has an instance made; the order is acknowledged as soon as early clients are held.
-    async fn make(&mut self, instance: InstanceRow, accepted: Told) -> Result<(), Stopped> {
+    async fn make(
+        &mut self,
+        instance: InstanceRow,
+        accepted: Told,
+        begun: Instant,
+    ) -> Result<(), Stopped> {
         self.ground.start(instance);
-        let expected = self.expect().await;
+        let steps = self.ground.steps();
+        let expected = steps.time(Step::ProvisionExpect, self.expect()).await;
         failpoint(format_args!("session expected"));
         accepted.send_replace(Some(Ok(())));
         if let Err(error) = expected {
             let why = failure("relay_unreachable", error.to_string(), Blame::Agent);
             return self.fail(why).await;
         }
-        self.provision().await
+        self.provision().await?;
+        if self.state == State::Ready {
+            let steps = self.ground.steps();
+            steps.took(Step::ProvisionWhole, begun.elapsed());
+        }
+        Ok(())
     }
 
     async fn expect(&self) -> Result<(), RelayError> {
@@ -128,7 +144,7 @@ impl<G: Ground> Driver<G> {
 
     /// Waits for the instance; until it is bound the agent itself watches the ttl.
     async fn provision(&mut self) -> Result<(), Stopped> {
-        let deadline = tokio::time::Instant::now() + self.time_left();
+        let deadline = Instant::now() + self.time_left();
         let ground = Arc::clone(&self.ground);
         let mut parked = Box::pin(ground.parked(self.row.instance));
         while self.state == State::Creating {
@@ -163,7 +179,8 @@ impl<G: Ground> Driver<G> {
             }
         };
         let bind = claim(&self.row, Some(way));
-        match self.ground.bind(self.row.instance, bind).await {
+        let bound = self.ground.bind(self.row.instance, bind);
+        match self.ground.steps().time(Step::ProvisionBind, bound).await {
             Ok(()) => {
                 self.row.ready_at = Some(wall_now());
                 self.step(Input::Provisioned, None).await
@@ -173,6 +190,13 @@ impl<G: Ground> Driver<G> {
                     .await
             }
         }
+    }
+}
+
+const fn journalling(under: &Under) -> Step {
+    match under {
+        Under::Fresh(_) => Step::ProvisionJournal,
+        Under::Parked(_) => Step::ClaimJournal,
     }
 }
 

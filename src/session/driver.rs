@@ -16,7 +16,7 @@ use super::{
 use crate::{
     journal::{Journal, JournalError, SessionRow},
     model::{Blame, EndReason, Ending, Failure, Phase, Why},
-    runtime::{boot_now, failpoint},
+    runtime::{self, boot_now, failpoint},
 };
 
 /// How long after the deadline the arbiter is asked, should it not have told by itself.
@@ -119,9 +119,10 @@ impl<G: Ground> Driver<G> {
                 detail: detail.cloned(),
                 blame: cause.and_then(|cause| (detail == Some(&cause.saw)).then_some(cause.blame)),
             };
-            let ending = end::decide(&*self.ground, &self.row, (reason, &why), bound, &self.stop)
-                .instrument(debug_span!("cut"))
-                .await?;
+            let decided = end::decide(&*self.ground, &self.row, (reason, &why), bound, &self.stop)
+                .instrument(debug_span!("cut"));
+            let steps = self.ground.steps();
+            let ending = steps.time(runtime::Step::ReleaseCut, decided).await?;
             failpoint(format_args!("session arbitrated"));
             self.cut(ending).await?;
         }

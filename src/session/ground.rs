@@ -17,6 +17,7 @@ use crate::{
         meter,
     },
     routes::Lost,
+    runtime::Steps,
 };
 
 /// What a session's driver does to the world.
@@ -73,6 +74,9 @@ pub trait Ground: Send + Sync + 'static {
 
     /// The meter now, where there is one.
     fn sample(&self, instance: InstanceId) -> Option<Traffic>;
+
+    /// Where it is counted how long things take.
+    fn steps(&self) -> &Steps;
 
     /// Gives back the address and lets the instance go; the removal goes on by itself.
     fn release(
@@ -151,6 +155,10 @@ impl Ground for Host {
     fn sample(&self, instance: InstanceId) -> Option<Traffic> {
         // Absence is usual: the relay makes the file when it takes the instance.
         meter::read(&self.instances.tools().paths.meter(instance)).ok()
+    }
+
+    fn steps(&self) -> &Steps {
+        &self.instances.tools().steps
     }
 
     async fn release(&self, instance: InstanceId, because: Option<Failure>) {

@@ -10,7 +10,7 @@ use futures::{Stream, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Event, Item, What};
+use super::{Event, Item, Tally, What};
 use crate::runtime::wall_now;
 
 /// How many events are remembered.
@@ -25,6 +25,8 @@ pub struct Hub {
     held: Arc<Mutex<VecDeque<Event>>>,
     last: Arc<watch::Sender<u64>>,
     memory: usize,
+    /// Held to count one event or to copy the counts, never across a wait.
+    tally: Arc<Mutex<Tally>>,
 }
 
 impl Hub {
@@ -39,11 +41,15 @@ impl Hub {
             held: Arc::default(),
             last: Arc::new(watch::Sender::new(epoch.saturating_mul(PER_EPOCH))),
             memory,
+            tally: Arc::default(),
         }
     }
 
     /// Tells everybody; answers the event's number.
     pub fn publish(&self, what: What) -> u64 {
+        if let What::Session(session) = &what {
+            self.tally.lock().note(session);
+        }
         let mut held = self.held.lock();
         let seq = *self.last.borrow() + 1;
         held.push_back(Event {
@@ -57,6 +63,12 @@ impl Hub {
         // Still under the lock: numbers become visible in their order.
         self.last.send_replace(seq);
         seq
+    }
+
+    /// What has ended so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().clone()
     }
 
     /// The number of the last event.

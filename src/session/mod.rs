@@ -21,6 +21,7 @@ mod hub;
 pub mod machine;
 mod registry;
 mod snapshot;
+mod tally;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +33,8 @@ pub use error::Denied;
 pub use ground::{Ground, Host};
 pub use hub::Hub;
 pub use registry::{Grant, Session, Sessions};
-pub use snapshot::{Event, Item, SlotChange, Snapshot, What};
+pub use snapshot::{Event, Item, SlotChange, Snapshot, Usage, What};
+pub use tally::Tally;
 
 use crate::{
     instance::Autopsy,

@@ -1,6 +1,6 @@
 //! A session as others see it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use time::OffsetDateTime;
 
@@ -9,6 +9,17 @@ use crate::{
     journal::SessionRow,
     model::{Duty, EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Traffic},
 };
+
+/// What a session takes of its host at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory that its container is charged with, bytes.
+    pub memory: u64,
+    /// CPU time of its container since that was started.
+    pub cpu: Duration,
+    /// CDP clients that are attached.
+    pub clients: u64,
+}
 
 /// A session at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +54,8 @@ pub struct Snapshot {
     pub failure: Option<Failure>,
     /// Whether it is charged: it was ready and did not end by our fault.
     pub billable: bool,
+    /// What it takes, where that was looked at.
+    pub usage: Option<Usage>,
 }
 
 impl From<&SessionRow> for Snapshot {
@@ -67,6 +80,7 @@ impl From<&SessionRow> for Snapshot {
             end_reason: ending.map(|ending| ending.reason),
             failure: row.failure.clone(),
             billable: row.billable(),
+            usage: None,
         }
     }
 }

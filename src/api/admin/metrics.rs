@@ -1,4 +1,5 @@
-//! `/metrics`: counters of the control plane, gauges read from the node at each scrape.
+//! `/metrics`: counters of the control plane where there is one, the rest read from the node at each
+//! scrape.
 
 use std::{
     fmt,
@@ -14,7 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::pool::PoolGauges;
+use super::{operations::OperationsGauges, pool::PoolGauges, sessions::SessionGauges};
 use crate::{control::Counts, relay::egress::Reason, wire::node as pb};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,6 +57,8 @@ struct NodeGauges {
     orphans_removed: Counter,
     condition: Family<Named, Number>,
     pool: PoolGauges,
+    operations: OperationsGauges,
+    each: SessionGauges,
     admitting: Number,
     memory_available: Number,
     memory_total: Number,
@@ -69,11 +72,14 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(counts: &Counts) -> Self {
+    /// With the counters of a control plane, where there is one.
+    pub(super) fn new(counts: Option<&Counts>) -> Self {
         let mut registry = Registry::with_prefix("chaser");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "This program", build);
-        counts.register(&mut registry);
+        if let Some(counts) = counts {
+            counts.register(&mut registry);
+        }
         let node = NodeGauges::default();
         node.register(registry.sub_registry_with_prefix("node"));
         Self {
@@ -83,8 +89,13 @@ impl Metrics {
     }
 
     /// The text, with the gauges of a node that answered.
-    pub(super) fn render(&self, node: Option<&pb::GetNodeResponse>) -> Result<String, fmt::Error> {
+    pub(super) fn render(
+        &self,
+        node: Option<&pb::GetNodeResponse>,
+        sessions: &[pb::Session],
+    ) -> Result<String, fmt::Error> {
         self.node.set(node);
+        self.node.each.set(sessions);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -95,6 +106,8 @@ impl NodeGauges {
     fn register(&self, registry: &mut Registry) {
         self.pool
             .register(registry.sub_registry_with_prefix("pool"));
+        self.operations.register(registry);
+        self.each.register(registry);
         // A counter that is not there before its first event has no rate.
         for reason in Reason::ALL {
             let reason = reason.as_str().to_owned();
@@ -191,6 +204,10 @@ impl NodeGauges {
         self.admitting.set(node.admission_stopped.is_empty().into());
         self.sessions_max.set(node.max_sessions.into());
         self.pool.set(&node.pool);
+        // Absent while it starts.
+        if let Some(operations) = &node.operations {
+            self.operations.set(operations);
+        }
         self.memory_available.set(node.memory_available_bytes);
         self.memory_total.set(node.memory_total_bytes);
         let counted = |counter: &Counter, count| counter.inner().store(count, Ordering::Relaxed);

@@ -1,13 +1,22 @@
 //! Probes and metrics, on a listener of their own.
 //!
+//! `/v1/node` says what an autoscaler wants to know: whether the host may go, and what room it has.
+//!
 //! Three questions, three answers: `/livez` says whether the process turns its wheels, `/readyz`
 //! whether sessions can be ordered, and the capacity in its body (and in `/metrics`) whether there is
 //! room. A full host is alive and ready.
 
 mod metrics;
+mod operations;
 mod pool;
+mod sessions;
+mod steps;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -16,12 +25,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::http;
-use crate::{control::Control, runtime::Tasks, wire::node as pb};
+use crate::{
+    control::{Control, Node},
+    runtime::Tasks,
+    wire::node as pb,
+};
 use metrics::Metrics;
 
 /// A probe that waits longer than this is a failed probe.
@@ -33,55 +47,107 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Where probes and metrics are served.
     pub listen: SocketAddr,
+    /// Where `chaser node` serves them, which may run beside a `chaser api` on one configuration.
+    pub node_listen: SocketAddr,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7703)),
+            node_listen: SocketAddr::from(([127, 0, 0, 1], 7704)),
         }
     }
 }
 
 #[derive(Debug, Clone)]
 struct Admin {
-    control: Control,
+    node: Node,
+    control: Option<Control>,
     metrics: Metrics,
 }
 
-/// Serves probes and metrics until the tasks are asked to stop.
-pub fn serve(listener: TcpListener, control: Control, tasks: &Tasks) {
-    http::serve("admin", listener, router(control), tasks);
+/// Serves probes and metrics of a node, and of the control plane in front of it where this process
+/// has one, until the tasks are asked to stop.
+pub fn serve(listener: TcpListener, (node, control): (Node, Option<Control>), tasks: &Tasks) {
+    http::serve("admin", listener, router(node, control), tasks);
 }
 
-fn router(control: Control) -> Router {
-    let metrics = Metrics::new(control.counts());
+fn router(node: Node, control: Option<Control>) -> Router {
+    let metrics = Metrics::new(control.as_ref().map(Control::counts));
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
-        .with_state(Admin { control, metrics })
+        .route("/v1/node", get(about_node))
+        .with_state(Admin {
+            node,
+            control,
+            metrics,
+        })
 }
 
 impl Admin {
     async fn node(&self) -> Result<pb::GetNodeResponse, String> {
-        match tokio::time::timeout(PATIENCE, self.control.node().status()).await {
+        match tokio::time::timeout(PATIENCE, self.node.status()).await {
             Ok(Ok(status)) => Ok(status),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_elapsed) => Err("the node does not answer".to_owned()),
         }
     }
+
+    /// Why the control plane cannot work.
+    async fn database(&self) -> Result<(), String> {
+        let Some(control) = &self.control else {
+            return Ok(());
+        };
+        let asked = control.store().has_keys().await;
+        asked.map(drop).map_err(|error| error.to_string())
+    }
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
-    let database = admin.control.store().has_keys().await;
+    let database = admin.database().await;
     let node = admin.node().await;
     let (status, body) = match (database, node) {
-        (Ok(_), Ok(node)) => readiness(&node),
-        (Err(error), _) => not_ready(&error.to_string()),
-        (_, Err(reason)) => not_ready(&reason),
+        (Ok(()), Ok(node)) => readiness(&node),
+        (Err(reason), _) | (_, Err(reason)) => not_ready(&reason),
     };
     (status, Json(body)).into_response()
+}
+
+/// What an autoscaler asks before it takes a host away, or adds one.
+async fn about_node(State(admin): State<Admin>) -> Response {
+    match admin.node().await {
+        Ok(node) => Json(for_autoscalers(&node)).into_response(),
+        Err(reason) => {
+            let error = json!({ "code": "unavailable", "message": reason });
+            let body = Json(json!({ "error": error }));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
+}
+
+fn for_autoscalers(node: &pb::GetNodeResponse) -> Value {
+    let operations = node.operations.as_ref();
+    let capacity = operations.and_then(|of| of.capacity).unwrap_or_default();
+    json!({
+        "object": "node",
+        "id": node.node_id,
+        "ready": node.state() == pb::NodeState::Ready,
+        "draining": capacity.draining,
+        "safe_to_terminate": capacity.safe_to_terminate,
+        "sessions": node.creating + node.ready + node.closing,
+        "slots": capacity.slots,
+        "free": capacity.free,
+        "free_warm": capacity.free_warm,
+        "pending_claims": capacity.pending_claims,
+    })
+}
+
+/// Shows a time that is counted elsewhere.
+fn show_seconds(counter: &Counter<f64, AtomicU64>, seconds: f64) {
+    counter.inner().store(seconds.to_bits(), Ordering::Relaxed);
 }
 
 fn not_ready(reason: &str) -> (StatusCode, Value) {
@@ -114,7 +180,10 @@ fn occupied(node: &pb::GetNodeResponse) -> u32 {
 
 async fn scrape(State(admin): State<Admin>) -> Response {
     let node = admin.node().await.ok();
-    match admin.metrics.render(node.as_ref()) {
+    // Without a node there are none; a node that is starting knows none yet.
+    let sessions = tokio::time::timeout(PATIENCE, admin.node.live()).await;
+    let sessions = sessions.map_or_else(|_slow| Vec::new(), Result::unwrap_or_default);
+    match admin.metrics.render(node.as_ref(), &sessions) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -139,7 +208,8 @@ mod tests {
     #[tokio::test]
     async fn a_full_host_is_ready_and_a_silent_node_is_alive() {
         let bench = Bench::start(crate::control::Config::default());
-        let router = router(bench.control.clone());
+        let node = bench.control.node().clone();
+        let router = router(node, Some(bench.control.clone()));
         let order = bench.control.order(None, None).unwrap();
         let created = bench.control.create(Workspace::standard(), order).await;
         created.unwrap();

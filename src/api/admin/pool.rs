@@ -89,10 +89,7 @@ impl PoolGauges {
             self.target.get_or_create(&label).set(of.target.into());
             self.oldest.get_or_create(&label).set(seconds(of.oldest));
             show(&self.refills.get_or_create(&label), of.refills);
-            let refilling = self.refilling.get_or_create(&label);
-            let total = seconds(of.refilling).to_bits();
-            refilling.inner().store(total, Ordering::Relaxed);
-            drop(refilling);
+            super::show_seconds(&self.refilling.get_or_create(&label), seconds(of.refilling));
             for (state, count) in [("parked", of.parked), ("starting", of.starting)] {
                 let profile = of.profile.clone();
                 let slots = self.slots.get_or_create(&Slots { profile, state });

@@ -19,7 +19,7 @@ pub(super) fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
     }
 }
 
-fn duration(of: std::time::Duration) -> Option<prost_types::Duration> {
+pub(super) fn duration(of: std::time::Duration) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(of).ok()
 }
 
@@ -58,7 +58,7 @@ fn failure(failure: Failure) -> pb::Failure {
     }
 }
 
-const fn traffic(traffic: Traffic) -> pb::Traffic {
+pub(super) const fn traffic(traffic: Traffic) -> pb::Traffic {
     pb::Traffic {
         up: traffic.up,
         down: traffic.down,
@@ -121,6 +121,7 @@ pub(super) fn session(of: Snapshot) -> pb::Session {
             .into(),
         failure: of.failure.map(failure),
         billable: of.billable,
+        usage: of.usage.map(super::operations::usage),
     }
 }
 
@@ -267,5 +268,6 @@ pub(super) fn status(of: Status) -> pb::GetNodeResponse {
         conditions: of.conditions.into_iter().map(condition).collect(),
         admission_stopped: of.admission_stopped.unwrap_or_default(),
         pool: of.pool.into_iter().map(pool_profile).collect(),
+        operations: Some(super::operations::operations(of.operations)),
     }
 }

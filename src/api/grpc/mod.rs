@@ -1,11 +1,13 @@
-//! The node's gRPC: `chaser.node.v1`, `grpc.health.v1` and reflection, over `R/node.sock` and, where
+//! The node's gRPC: `chaser.node.v1`, KEDA's `externalscaler`, `grpc.health.v1` and reflection, over `R/node.sock` and, where
 //! configured, TCP. Requests become validated values here; decisions are [`crate::node`]'s.
 
 mod convert;
 mod door;
 mod duty;
 mod listen;
+mod operations;
 mod route;
+mod scaler;
 mod service;
 mod validate;
 
@@ -19,11 +21,14 @@ use tracing::warn;
 pub use door::{Door, Opener};
 pub use listen::{BindFailed, bind_unix};
 
-use self::service::Service;
+use self::{scaler::Scaler, service::Service};
 use crate::{
     node::NodeState,
     runtime::Tasks,
-    wire::{DESCRIPTORS, node::node_service_server::NodeServiceServer},
+    wire::{
+        DESCRIPTORS, node::node_service_server::NodeServiceServer,
+        scaler::external_scaler_server::ExternalScalerServer,
+    },
 };
 
 /// The largest request, bytes: orders are small.
@@ -79,6 +84,8 @@ pub fn serve(
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
+    let scaler = ExternalScalerServer::new(Scaler::new(door.clone(), tasks.stopping()))
+        .max_decoding_message_size(MAX_REQUEST);
     let service = NodeServiceServer::new(Service::new(door, tasks.stopping()))
         .max_decoding_message_size(MAX_REQUEST);
     let router = Server::builder()
@@ -86,6 +93,7 @@ pub fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(scaler)
         .add_service(service);
     if let Some(tcp) = listeners.tcp {
         let router = router.clone();

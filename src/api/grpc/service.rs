@@ -105,11 +105,9 @@ impl NodeService for Service {
         &self,
         request: Request<pb::ListSessionsRequest>,
     ) -> Answer<pb::ListSessionsResponse> {
-        let sessions = self
-            .door
-            .node()?
-            .list(request.into_inner().live_only)
-            .await?;
+        let request = request.into_inner();
+        let node = self.door.node()?;
+        let sessions = node.list(request.live_only, request.with_usage).await?;
         Ok(Response::new(pb::ListSessionsResponse {
             sessions: sessions.into_iter().map(convert::session).collect(),
         }))

@@ -170,10 +170,26 @@ impl Node {
     /// # Errors
     /// [`NodeError`].
     pub async fn sessions(&self, live_only: bool) -> Result<Vec<Sighting>, NodeError> {
-        let request = pb::ListSessionsRequest { live_only };
+        let request = pb::ListSessionsRequest {
+            live_only,
+            with_usage: false,
+        };
         let answer = within(QUESTION_TIMEOUT, self.rpc.clone().list_sessions(request)).await?;
         let sightings = answer.sessions.into_iter();
         sightings.map(|one| convert::sighting(Some(one))).collect()
+    }
+
+    /// Every session that lives, with what each takes of its host.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn live(&self) -> Result<Vec<pb::Session>, NodeError> {
+        let request = pb::ListSessionsRequest {
+            live_only: true,
+            with_usage: true,
+        };
+        let answer = within(QUESTION_TIMEOUT, self.rpc.clone().list_sessions(request)).await?;
+        Ok(answer.sessions)
     }
 
     /// The node itself.

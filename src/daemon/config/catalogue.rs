@@ -127,6 +127,8 @@ mod tests {
             ("pool", fields::<crate::node::PoolConfig>()),
             ("session", fields::<crate::session::Config>()),
             ("egress", fields::<crate::routes::Config>()),
+            ("hooks", fields::<crate::node::HooksConfig>()),
+            ("notice", fields::<crate::node::NoticeConfig>()),
             ("cdp", fields::<crate::relay::Config>()),
             ("api", fields::<crate::control::Config>()),
             ("admin", fields::<crate::api::admin::Config>()),

@@ -3,7 +3,10 @@
 use std::{os::unix::ffi::OsStrExt, time::Duration};
 
 use super::Config;
-use crate::relay::Paths;
+use crate::{
+    node::{EVENTS, NoticeSource},
+    relay::Paths,
+};
 
 /// `sun_path` of a Unix socket holds 108 bytes, the last of them a zero.
 const SOCKET_PATH_MAX: usize = 107;
@@ -30,6 +33,8 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
     limits(config)?;
     lifetimes(config)?;
     host(config)?;
+    hooks(config)?;
+    notice(config)?;
     let url = &config.cdp.public_url;
     require(
         url.is_empty() || is_websocket_url(url),
@@ -88,6 +93,7 @@ fn ports(config: &Config) -> Result<(), Problem> {
     let others = [
         ("cdp.listen", Some(config.cdp.listen)),
         ("admin.listen", Some(config.admin.listen)),
+        ("admin.node_listen", Some(config.admin.node_listen)),
         ("node.listen", config.node.listen),
     ];
     for (key, address) in others {
@@ -178,6 +184,61 @@ fn limits(config: &Config) -> Result<(), Problem> {
     Ok(())
 }
 
+fn hooks(config: &Config) -> Result<(), Problem> {
+    let hooks = &config.hooks;
+    let url = &hooks.url;
+    let web = ["http://", "https://"];
+    let host = web.iter().find_map(|scheme| url.strip_prefix(scheme));
+    require(
+        url.is_empty() || host.is_some_and(|host| !host.is_empty() && !host.contains(' ')),
+        "hooks.url",
+        format!(
+            "is \"{url}\", but must be empty or start with http:// or https:// and name a host"
+        ),
+    )?;
+    require(
+        url.is_empty() || !hooks.secret_file.is_empty(),
+        "hooks.secret_file",
+        "is empty, but must name the file with the key while hooks.url is set",
+    )?;
+    require(
+        hooks.exec.is_empty() || hooks.exec.starts_with('/'),
+        "hooks.exec",
+        format!(
+            "is \"{}\", but must be the absolute path of a program",
+            hooks.exec
+        ),
+    )?;
+    for event in &hooks.events {
+        require(
+            EVENTS.contains(&event.as_str()),
+            "hooks.events",
+            format!(
+                "names \"{event}\", but must name some of {}",
+                EVENTS.join(", ")
+            ),
+        )?;
+    }
+    require(
+        hooks.queue > 0,
+        "hooks.queue",
+        "is 0, but must be at least 1",
+    )
+}
+
+fn notice(config: &Config) -> Result<(), Problem> {
+    let notice = &config.notice;
+    let needed = matches!(notice.source, NoticeSource::File | NoticeSource::Exec);
+    require(
+        !needed || notice.path.starts_with('/'),
+        "notice.path",
+        format!(
+            "is \"{}\", but must be an absolute path while notice.source is file or exec",
+            notice.path
+        ),
+    )
+}
+
 fn host(config: &Config) -> Result<(), Problem> {
     let shortest = Duration::from_millis(100);
     let longest = Duration::from_secs(60);
@@ -222,6 +283,9 @@ fn lifetimes(config: &Config) -> Result<(), Problem> {
         ("cdp.hold_timeout", config.cdp.hold_timeout),
         ("node.orphan_grace", config.node.orphan_grace),
         ("api.ttl_min", config.api.ttl_min),
+        ("hooks.timeout", config.hooks.timeout),
+        ("notice.interval", config.notice.interval),
+        ("hooks.give_up_after", config.hooks.give_up_after),
     ];
     for (key, value) in at_least {
         let shown = humantime::format_duration(value);

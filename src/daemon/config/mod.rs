@@ -49,6 +49,10 @@ pub struct Config {
     pub session: session::Config,
     /// Egress routes and policy.
     pub egress: routes::Config,
+    /// Who is told what happens.
+    pub hooks: node::HooksConfig,
+    /// Who tells that the host goes.
+    pub notice: node::NoticeConfig,
     /// The CDP gateway.
     pub cdp: relay::Config,
     /// The public API.
@@ -71,6 +75,8 @@ impl Default for Config {
             pool: node::PoolConfig::default(),
             session: session::Config::default(),
             egress: routes::Config::default(),
+            hooks: node::HooksConfig::default(),
+            notice: node::NoticeConfig::default(),
             cdp: relay::Config::default(),
             api: control::Config::default(),
             admin: api::admin::Config::default(),

@@ -218,11 +218,7 @@ impl Meter {
 /// # Errors
 /// Whatever the file system says; `InvalidData` for anything but a counters file.
 pub fn read(path: &Path) -> io::Result<Traffic> {
-    // In place of its file the relay's user could put a link, or a pipe that never opens.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
-        .open(path)?;
+    let file = open(path)?;
     // The kernel promises no atomicity between a copy and a store into the same word. Each count
     // only grows, so of two copies the smaller is never ahead of the truth by a torn word.
     let (first, second) = (copy(&file)?.traffic, copy(&file)?.traffic);
@@ -232,6 +228,22 @@ pub fn read(path: &Path) -> io::Result<Traffic> {
         cdp_up: first.cdp_up.min(second.cdp_up),
         cdp_down: first.cdp_down.min(second.cdp_down),
     })
+}
+
+/// The CDP clients that are attached now, by the same file.
+///
+/// # Errors
+/// As for [`read`].
+pub fn clients(path: &Path) -> io::Result<u64> {
+    Ok(copy(&open(path)?)?.clients)
+}
+
+/// In place of its file the relay's user could put a link, or a pipe that never opens.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
+        .open(path)
 }
 
 fn copy(file: &File) -> io::Result<Reading> {

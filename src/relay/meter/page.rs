@@ -84,6 +84,7 @@ pub(super) struct Reading {
     pub(super) instance: u128,
     pub(super) boot: u128,
     pub(super) traffic: Traffic,
+    pub(super) clients: u64,
 }
 
 impl Reading {
@@ -111,6 +112,7 @@ impl Reading {
                 cdp_up: word(Word::CdpUp),
                 cdp_down: word(Word::CdpDown),
             },
+            clients: word(Word::Clients),
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         client::{Bind, RelayError},
     },
     routes::Lost,
-    runtime::{Tasks, boot_now, wall_now},
+    runtime::{Steps, Tasks, boot_now, wall_now},
 };
 
 /// What the fake relay and the fake instance do.
@@ -36,6 +36,7 @@ pub(super) struct State {
     pub(super) meter: Mutex<Traffic>,
     pub(super) done: Mutex<Vec<&'static str>>,
     pub(super) released: Notify,
+    pub(super) steps: Steps,
 }
 
 impl Fake {
@@ -48,6 +49,7 @@ impl Fake {
             meter: Mutex::new(Traffic::default()),
             done: Mutex::default(),
             released: Notify::new(),
+            steps: Steps::default(),
         }))
     }
 
@@ -142,6 +144,10 @@ impl Ground for Fake {
 
     fn sample(&self, _: InstanceId) -> Option<Traffic> {
         Some(*self.0.meter.lock())
+    }
+
+    fn steps(&self) -> &Steps {
+        &self.0.steps
     }
 
     async fn release(&self, _: InstanceId, _: Option<Failure>) {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
+    net::IpAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -25,6 +26,7 @@ pub struct Agent {
     pub runtime_dir: PathBuf,
     pub state_dir: PathBuf,
     pub cdp: String,
+    pub admin: String,
     pub node: Node,
     pub node_id: String,
 }
@@ -40,11 +42,26 @@ impl Agent {
         config: &str,
         environment: Vec<(&'static str, String)>,
     ) -> Self {
+        let addresses = lab.egress_addresses(12);
+        Self::start_with(lab, config, (&addresses, Vec::new()), environment).await
+    }
+
+    /// In the lab's own network, where it leaves from whatever address there is.
+    pub async fn start_inside(lab: &Lab, config: &str) -> Self {
+        let words = lab.words_of_inside().to_vec();
+        Self::start_with(lab, config, (&[], words), Vec::new()).await
+    }
+
+    async fn start_with(
+        lab: &Lab,
+        config: &str,
+        (addresses, before): (&[IpAddr], Vec<String>),
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         docker::require_image();
         let (home, runtime_dir) = (lab.state_dir(), lab.runtime_dir());
         fs::create_dir_all(&home).unwrap();
         let file = home.join("chaser.toml");
-        let addresses = lab.egress_addresses(12);
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         fs::write(
             &file,
@@ -55,7 +72,9 @@ impl Agent {
         )
         .unwrap();
         let (state_dir, cdp) = (home.join("S"), format!("127.0.0.1:{}", lab.port(1)));
+        let admin = format!("127.0.0.1:{}", lab.port(3));
         let words = [
+            env!("CARGO_BIN_EXE_chaser"),
             "node",
             "--config",
             file.to_str().unwrap(),
@@ -65,8 +84,11 @@ impl Agent {
             runtime_dir.to_str().unwrap(),
             "--cdp-listen",
             &cdp,
+            "--admin-listen",
+            &admin,
         ];
-        let arguments = words.map(str::to_owned).to_vec();
+        let words = words.map(str::to_owned);
+        let arguments: Vec<_> = before.into_iter().chain(words).collect();
         let mut agent = Self {
             child: launch(&arguments, &home, ("", &environment)),
             arguments,
@@ -75,6 +97,7 @@ impl Agent {
             runtime_dir,
             state_dir,
             cdp,
+            admin: format!("http://{admin}"),
             node_id: String::new(),
         };
         agent.wait_until(NodeState::Ready).await;
@@ -150,8 +173,8 @@ impl Agent {
             .position(|word| word == "--runtime-dir")
             .unwrap();
         runtime_dir.clone_into(&mut words[at + 1]);
-        let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_chaser"))
-            .args(words)
+        let run = tokio::process::Command::new(&words[0])
+            .args(&words[1..])
             .kill_on_drop(true)
             .output();
         let output = tokio::time::timeout(seconds(10), run).await;
@@ -223,8 +246,8 @@ fn launch(
         .append(true)
         .open(home.join("up.log"))
         .unwrap();
-    Command::new(env!("CARGO_BIN_EXE_chaser"))
-        .args(arguments)
+    Command::new(&arguments[0])
+        .args(&arguments[1..])
         .env("FAILPOINT", failpoint)
         .envs(environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())

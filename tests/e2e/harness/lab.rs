@@ -135,6 +135,19 @@ impl Lab {
         tokio::net::TcpListener::from_std(listener).unwrap()
     }
 
+    /// A listener where clouds have their metadata services, inside only.
+    pub fn metadata(&self, address: SocketAddr) -> tokio::net::TcpListener {
+        let line = format!("addr replace {}/32 dev lo\n", address.ip());
+        ip(Some(&self.namespace()), &line);
+        self.listen(address)
+    }
+
+    /// The words before a command that make it live inside.
+    pub fn words_of_inside(&self) -> [String; 2] {
+        let namespace = format!("--net=/run/netns/{}", self.namespace());
+        ["nsenter".to_owned(), namespace]
+    }
+
     /// A UDP socket inside.
     pub fn listen_udp(&self, address: SocketAddr) -> tokio::net::UdpSocket {
         let socket = self.inside(move || std::net::UdpSocket::bind(address).unwrap());
