@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     })
 }
 
-fn subject(config: &Config) -> Subject {
+pub(super) fn subject(config: &Config) -> Subject {
     let profile = Catalogue::built_in().default_profile();
     Subject {
         docker: config.node.docker.clone(),

@@ -7,21 +7,26 @@
 mod agent;
 mod api;
 mod bench;
+mod bundle;
 mod doctor;
 mod drain;
+mod events;
 mod fail;
 mod image;
 mod key;
+mod logs;
 mod node;
 mod output;
 mod pool;
 mod profile;
+mod redact;
 mod rest;
 mod route;
 mod session;
 mod settings;
 mod shell;
 mod table;
+mod top;
 mod up;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -55,6 +60,14 @@ enum Command {
     Api(api::Args),
     /// Run this host's agent alone, or look at it
     Node(Box<agent::Args>),
+    /// The sessions of this host and what each takes, again and again
+    Top(top::Args),
+    /// What happens on this host: sessions, conditions, the warm pool, drains
+    Events(events::Args),
+    /// What relay, agent and browser said of one session
+    Logs(logs::Args),
+    /// Gather what somebody who helps needs to see, without secrets
+    SupportBundle(bundle::Args),
     /// Check that this host can run sessions, with a mend for what it lacks
     Doctor {
         #[command(flatten)]
@@ -137,6 +150,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Session(command) => on_runtime(session::run(command)),
         Command::Api(args) => on_runtime(api::run(args)),
         Command::Node(args) => on_runtime(agent::run(*args)),
+        Command::Top(args) => on_runtime(top::run(args)),
+        Command::Events(args) => on_runtime(events::run(args)),
+        Command::Logs(args) => on_runtime(logs::run(args)),
+        Command::SupportBundle(args) => on_runtime(bundle::run(args)),
         Command::Doctor { args, place } => on_runtime(doctor::run(&args, &place.load()?)),
         Command::Image { args, place } => on_runtime(image::run(&args, &place.load()?)),
         Command::Profile { args, place } => on_runtime(profile::run(args, place)),

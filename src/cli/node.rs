@@ -179,7 +179,7 @@ fn since(condition: &pb::Condition) -> String {
     text.unwrap_or_default()
 }
 
-fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
+pub(super) fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
     let addresses = status.egress_addresses.iter().map(
         |address| json!({ "ip": address.ip, "usable": address.usable, "sessions": address.sessions }),
     );

@@ -1,6 +1,9 @@
 //! The configuration, for commands that need no more of it than where things are.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use toml::Value;
 
@@ -22,6 +25,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The file that was named, if one was.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The configuration as the daemon would see it.
     ///
     /// # Errors

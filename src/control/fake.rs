@@ -54,6 +54,7 @@ impl Bench {
                 .collect(),
             config,
             idle_timeout: std::time::Duration::from_secs(300),
+            tokens: None,
             profiles: vec!["default".to_owned(), "tablet".to_owned()],
         };
         let control = Control::new(parts, &tasks);

@@ -24,6 +24,7 @@ mod order;
 mod plane;
 mod record;
 mod store;
+mod token;
 mod workspace;
 
 pub use config::Config;
@@ -37,6 +38,7 @@ pub use order::Order;
 pub use plane::{Control, Parts};
 pub use record::{Record, Sighting, Status};
 pub use store::{Change, KeyEntry, Page, Store, StoreError};
+pub use token::Tokens;
 pub use workspace::{InvalidWorkspace, Workspace};
 
 #[cfg(test)]

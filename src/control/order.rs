@@ -147,7 +147,11 @@ impl Control {
             ttl: order.ttl,
             idle_timeout: self.inner.idle_timeout,
             labels: BTreeMap::new(),
-            cdp_token: None,
+            cdp_token: self
+                .inner
+                .tokens
+                .as_ref()
+                .map(|tokens| tokens.of(&record.id)),
             egress: order.egress,
         };
         let offer = self.offer(&record.id, &spec);

@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use super::{
     ApiKey, Config, ControlError, Counts, Cursor, KeyHash, Node, NodeError, Page, Record, Sighting,
-    Store, Workspace, order::lost,
+    Store, Tokens, Workspace, order::lost,
 };
 use crate::{
     model::{EndReason, SessionId},
@@ -30,6 +30,7 @@ pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) idle_timeout: Duration,
     pub(super) profiles: Vec<String>,
+    pub(super) tokens: Option<Tokens>,
     /// Keys that are stored nowhere.
     configured: HashMap<KeyHash, Workspace>,
     pub(super) counts: Counts,
@@ -49,6 +50,8 @@ pub struct Parts {
     pub idle_timeout: Duration,
     /// Device profiles that may be ordered.
     pub profiles: Vec<String>,
+    /// What gives each session a token that its CDP clients must show; `None` where its id is enough.
+    pub tokens: Option<Tokens>,
     /// Keys that are valid for as long as this process lives, stored nowhere.
     pub keys: Vec<(ApiKey, Workspace)>,
 }
@@ -65,6 +68,7 @@ impl Control {
             config: parts.config,
             idle_timeout: parts.idle_timeout,
             profiles: parts.profiles,
+            tokens: parts.tokens,
             configured,
             counts: Counts::default(),
             tasks: tasks.clone(),

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -10,7 +11,9 @@ use tokio::{net::TcpListener, time::Instant};
 use super::{config::Config, operator};
 use crate::{
     api::{admin, rest},
-    control::{ApiKey, Control, Node, NodeError, Parts, Store, StoreError, Workspace, follow},
+    control::{
+        ApiKey, Control, Node, NodeError, Parts, Store, StoreError, Tokens, Workspace, follow,
+    },
     model::{Class, Classify},
     profile::Catalogue,
     relay,
@@ -54,6 +57,14 @@ pub enum ApiFailed {
         #[source]
         source: std::io::Error,
     },
+    /// The key that sessions' tokens are derived with.
+    #[error("{} cannot be used for the tokens of sessions: {source}", path.display())]
+    TokenKey {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The records.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -68,7 +79,7 @@ pub enum ApiFailed {
 impl Classify for ApiFailed {
     fn class(&self) -> Class {
         match self {
-            Self::Listen { .. } | Self::Operator(_) => Class::Invalid,
+            Self::Listen { .. } | Self::TokenKey { .. } | Self::Operator(_) => Class::Invalid,
             Self::Store(error) => error.class(),
             Self::Node(error) => error.class(),
         }
@@ -118,7 +129,13 @@ pub async fn start(
     let given = configured.iter().cloned();
     let node = Node::new(config.node_socket())?;
     let gateway = gateway(config, &node).await?;
+    let tokens = config.cdp.session_tokens.then(|| {
+        let path = config.state_dir.join("cdp-token.key");
+        Tokens::load(&path).map_err(|source| ApiFailed::TokenKey { path, source })
+    });
+    let tokens = tokens.transpose()?;
     let parts = Parts {
+        tokens: tokens.clone(),
         store,
         node,
         config: config.api.clone(),
@@ -134,6 +151,7 @@ pub async fn start(
     let display = rest::Display {
         cdp_base: cdp_base(&config.cdp, gateway),
         count_cdp_bytes: config.api.count_cdp_bytes,
+        tokens,
     };
     rest::serve(listeners.api, control.clone(), display, front);
     let node = control.node().clone();

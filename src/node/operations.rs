@@ -29,6 +29,8 @@ pub struct Operations {
     pub capacity: Capacity,
     /// What became of the letters of hooks.
     pub hooks: Vec<HookStatus>,
+    /// Number of the last event.
+    pub last_event: u64,
 }
 
 /// For how long some, or all, tasks of the host waited for a resource.
@@ -113,6 +115,7 @@ impl Node {
             pressure: pressure(),
             capacity: self.capacity_of(&live),
             hooks: self.inner.hooks.status(),
+            last_event: self.hub().last(),
         }
     }
 

@@ -54,6 +54,14 @@ pub struct Config {
     pub max_message_bytes: u64,
     /// CDP connections that one session may have at once.
     pub max_clients_per_session: u32,
+    /// Connections that one source may have at once; 0 for any number.
+    pub max_connections_per_source: u32,
+    /// Wrong ids and tokens that one source may try a minute; 0 for any number.
+    pub wrong_guesses_per_minute: u32,
+    /// Origins that pages may connect from; empty for any.
+    pub origins: Vec<String>,
+    /// Whether each session of the API has a token that its clients must show.
+    pub session_tokens: bool,
     /// The user that the relay runs as when the agent is root.
     pub user: String,
     /// Whose process the relay is.
@@ -78,6 +86,10 @@ impl Default for Config {
             hold_timeout: Duration::from_secs(60),
             max_message_bytes: 64 << 20,
             max_clients_per_session: 32,
+            max_connections_per_source: 0,
+            wrong_guesses_per_minute: 600,
+            origins: Vec::new(),
+            session_tokens: false,
             user: "chaser-relay".to_owned(),
             relay: KeptBy::Agent,
         }

@@ -146,6 +146,8 @@ async fn whatever_dashboard_and_alerts_name_is_in_a_scrape_and_is_true() {
     }
 
     let rules = std::fs::read_to_string(folder().join("alerts.yml")).unwrap();
+    let example = folder().join("../examples/nomad-autoscaler.hcl");
+    let rules = rules + &std::fs::read_to_string(example).unwrap();
     let there = names(&scrape);
     for name in expressions()
         .iter()

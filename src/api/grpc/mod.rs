@@ -33,8 +33,12 @@ use crate::{
 
 /// The largest request, bytes: orders are small.
 const MAX_REQUEST: usize = 256 << 10;
-/// Calls under way on one connection.
-const CALLS: usize = 256;
+/// Calls under way on one connection; more streams than that are refused.
+const CALLS: u16 = 256;
+/// Streams that were opened and reset before anybody looked at them; more end the connection.
+const RESETS: usize = 64;
+/// Bytes of one call's headers.
+const MAX_HEADERS: u32 = 16 << 10;
 /// A connection that says nothing is asked after this long whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -89,7 +93,10 @@ pub fn serve(
     let service = NodeServiceServer::new(Service::new(door, tasks.stopping()))
         .max_decoding_message_size(MAX_REQUEST);
     let router = Server::builder()
-        .concurrency_limit_per_connection(CALLS)
+        .concurrency_limit_per_connection(CALLS.into())
+        .max_concurrent_streams(Some(CALLS.into()))
+        .http2_max_pending_accept_reset_streams(Some(RESETS))
+        .http2_max_header_list_size(Some(MAX_HEADERS))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(health_service)
         .add_service(reflection)

@@ -31,6 +31,7 @@ pub(super) fn operations(of: Operations) -> pb::Operations {
         traffic: Some(convert::traffic(traffic)),
         capacity: Some(capacity(of.capacity)),
         hooks: of.hooks.into_iter().map(hook).collect(),
+        last_event: of.last_event,
     }
 }
 

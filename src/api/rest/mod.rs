@@ -6,6 +6,7 @@
 //! | `GET /v1/sessions` | a page, newest first |
 //! | `GET /v1/sessions/{id}` | 200, bytes live |
 //! | `DELETE /v1/sessions/{id}` | 204 when this call ended it, else 409 |
+//! | `GET /api-docs/openapi.json` | all of this, for programs; without a key |
 //!
 //! Every other answer is a refusal in the documented shape, for paths and methods that do not exist
 //! too.
@@ -21,7 +22,7 @@ use axum::{
         Path, Query, Request, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::{StatusCode, Uri},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -54,6 +55,7 @@ fn router(rest: Rest) -> Router {
     Router::new()
         .route("/v1/sessions", get(list).post(create))
         .route("/v1/sessions/{id}", get(show).delete(delete))
+        .route("/api-docs/openapi.json", get(description))
         .method_not_allowed_fallback(|| async {
             let message = "this path does not know this method; see the `Allow` header";
             Refusal::new(
@@ -67,6 +69,12 @@ fn router(rest: Rest) -> Router {
             Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
         })
         .with_state(rest)
+}
+
+/// For whoever writes a client; it holds nothing that is anybody's.
+async fn description() -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, include_str!("openapi.json")).into_response()
 }
 
 impl Rest {

@@ -42,6 +42,7 @@ impl Api {
             control: bench.control.clone(),
             display: Display {
                 cdp_base: "ws://127.0.0.1:7701".to_owned(),
+                tokens: None,
                 count_cdp_bytes: false,
             },
         });

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::control::{Record, Status};
+use crate::{
+    control::{Record, Status, Tokens},
+    model::SessionId,
+};
 
 /// RFC 3339, always with microseconds: text of one length that sorts like the time.
 const MOMENT: &[BorrowedFormatItem<'_>] =
@@ -46,9 +49,17 @@ pub struct Display {
     pub cdp_base: String,
     /// Whether bytes of the CDP connection belong to `bytes_total`.
     pub count_cdp_bytes: bool,
+    /// What gives each session its token, where ids are not enough.
+    pub tokens: Option<Tokens>,
 }
 
 impl Display {
+    fn cdp_url(&self, id: &SessionId) -> String {
+        let token = self.tokens.as_ref().map(|tokens| tokens.of(id));
+        let query = token.map_or_else(String::new, |token| format!("?token={token}"));
+        format!("{}/sessions/{}{query}", self.cdp_base, id.as_str())
+    }
+
     pub(super) fn session(&self, record: Record) -> SessionView {
         let traffic = record.traffic;
         let beside = if self.count_cdp_bytes {
@@ -69,7 +80,7 @@ impl Display {
             ),
         };
         SessionView {
-            cdp_url: format!("{}/sessions/{}", self.cdp_base, record.id.as_str()),
+            cdp_url: self.cdp_url(&record.id),
             id: record.id.into(),
             object: "session",
             status: record.status.as_str(),

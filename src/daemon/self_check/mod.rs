@@ -161,13 +161,17 @@ async fn use_it(
         session["device"].as_str().unwrap_or_default(),
     );
 
+    // As a client would enter: the token is in it, where sessions have one.
+    let url = session["cdp_url"].as_str().unwrap_or_default();
+    let entry = url.find("/sessions/").map(|at| url[at..].to_owned());
+    let entry = entry.ok_or(CheckFailed::Nonsense("no cdp_url came"))?;
     let source = session["proxy_ip"].as_str().and_then(|ip| ip.parse().ok());
     let origin = Origin::start(source, PAGE, tasks).await;
     let origin = origin.map_err(CheckFailed::Origin)?;
     let node = api.subject.node;
     let visited = async {
         node.let_pages_reach(vec![origin.address]).await?;
-        visit(api, id, &origin, report, tasks).await
+        visit(api, (id, &entry), &origin, report, tasks).await
     }
     .await;
     origin.stop().await;
@@ -179,14 +183,14 @@ async fn use_it(
 
 async fn visit(
     api: &Api<'_>,
-    id: &str,
+    (id, entry): (&str, &str),
     origin: &Origin,
     report: &mut Report,
     tasks: &Tasks,
 ) -> Result<(), CheckFailed> {
     let since = Instant::now();
     let stream = TcpStream::connect(api.subject.cdp).await?;
-    let (browser, _events) = Connection::open(stream, &format!("/sessions/{id}"), tasks).await?;
+    let (browser, _events) = Connection::open(stream, entry, tasks).await?;
     let url = format!("http://{}/", origin.address);
     let page = open_page(&browser, &url).await?;
     report.step("page opened", since, "");

@@ -10,7 +10,7 @@
 //!
 //! A notice without a moment leaves what the cloud documents, or `node.drain_deadline`. The drain is over
 //! `notice.margin` before the end. One notice is one drain: an `uncordon` afterwards stands until another
-//! moment is told. A metadata service that does not answer is asked again and said once.
+//! moment is told, and so does a restart: who is there then is asked again. A metadata service that does not answer is asked again and said once.
 
 mod cloud;
 
@@ -216,7 +216,7 @@ async fn follow(node: &Node, notice: &Notice, margin: Duration) -> bool {
         |limit| humantime::format_duration(Duration::from_secs(limit.as_secs())).to_string(),
     );
     warn!("{}: the node is drained within {shown}", notice.what);
-    match node.drain(limit).await {
+    match node.drain(limit, true).await {
         Ok(_duty) => true,
         Err(error) => {
             warn!(%error, "the drain cannot be ordered yet");

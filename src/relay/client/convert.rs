@@ -62,6 +62,9 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
             hold_timeout_ms: millis(settings.hold_timeout),
             max_message_bytes: settings.max_message_bytes,
             max_clients_per_session: settings.max_clients_per_session,
+            max_connections_per_source: settings.max_connections_per_source,
+            wrong_guesses_per_minute: settings.wrong_guesses_per_minute,
+            origins: settings.origins.clone(),
         }),
         browser_silence_ms: millis(settings.browser_silence),
         expected: settings

@@ -30,6 +30,12 @@ pub struct Settings {
     pub max_message_bytes: u64,
     /// CDP connections per session.
     pub max_clients_per_session: u32,
+    /// Connections per source; 0 is any number.
+    pub max_connections_per_source: u32,
+    /// Wrong ids and tokens per source and minute; 0 is any number.
+    pub wrong_guesses_per_minute: u32,
+    /// Origins that pages may connect from; empty is any.
+    pub origins: Vec<String>,
     /// How long a browser may answer nobody.
     pub browser_silence: Duration,
     /// Every session that lives.

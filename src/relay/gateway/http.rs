@@ -15,7 +15,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ const REACH: Duration = Duration::from_secs(10);
 /// When the browser does not answer, its session's end may be on the way: how long it is waited for.
 const END_ON_ITS_WAY: Duration = Duration::from_millis(300);
 
-type Place = Arc<OwnedSemaphorePermit>;
+type Place = Arc<super::Place>;
 
 /// Serves one connection until it closes or becomes a client.
 pub(super) async fn serve(
@@ -98,21 +98,31 @@ async fn admit(
     gateway: Gateway,
     place: Place,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
+    let limits = gateway.limits.borrow().clone();
+    if let Some(left) = place.guest.rests(limits.wrong_guesses_per_minute) {
+        return Err(Refusal::TooManyGuesses(left));
+    }
+    check_origin(request.headers(), &limits.origins)?;
     let asked = Asked::of(&request)?;
-    let mut view = gateway
-        .directory
-        .look(&asked.session)
-        .ok_or(Refusal::SessionNotFound)?;
+    let known = gateway.directory.look(&asked.session);
+    let mut view = known.ok_or_else(|| {
+        place.guest.guessed_wrong();
+        Refusal::SessionNotFound
+    })?;
     let key = match asked.wanted {
         Wanted::Socket(_) => Some(websocket_key(request.headers())?.to_owned()),
         Wanted::Version | Wanted::Inspect(_) => None,
     };
-    let limits = *gateway.limits.borrow();
     let _visitor = gateway
         .porch
         .enter(&asked.session, limits.max_clients_per_session)
         .ok_or(Refusal::TooManyClients)?;
-    let live = door::enter(&mut view, asked.token.as_deref(), limits.hold_timeout).await?;
+    let entered = door::enter(&mut view, asked.token.as_deref(), limits.hold_timeout).await;
+    let live = entered.inspect_err(|refusal| {
+        if *refusal == Refusal::Unauthorised {
+            place.guest.guessed_wrong();
+        }
+    })?;
     let headers = request.headers();
     let (socket, key) = match (&asked.wanted, key) {
         (Wanted::Socket(socket), Some(key)) => (socket, key),
@@ -144,6 +154,19 @@ async fn admit(
         client.attach(upgrade, stop).instrument(span)
     });
     switching(&key)
+}
+
+/// A page may connect from these origins only; whoever sends none is no page.
+fn check_origin(headers: &header::HeaderMap, allowed: &[String]) -> Result<(), Refusal> {
+    let Some(origin) = headers.get(header::ORIGIN).filter(|_| !allowed.is_empty()) else {
+        return Ok(());
+    };
+    let known = |one: &String| one.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
+    if allowed.iter().any(known) {
+        Ok(())
+    } else {
+        Err(Refusal::Origin)
+    }
 }
 
 /// Where DevTools has this socket.

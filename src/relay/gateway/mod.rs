@@ -42,6 +42,7 @@ mod porch;
 mod refusal;
 mod request;
 mod room;
+mod sources;
 #[cfg(test)]
 mod stand;
 mod up;
@@ -56,7 +57,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use self::porch::Porch;
+use self::{
+    porch::Porch,
+    sources::{Guest, Sources},
+};
 use super::SessionView;
 use crate::{
     model::SessionId,
@@ -83,7 +87,7 @@ pub trait Directory: Send + Sync + 'static {
 }
 
 /// What one client may ask of the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// How long a client that came before its session is ready is held.
     pub hold_timeout: Duration,
@@ -91,6 +95,12 @@ pub struct Limits {
     pub max_message_bytes: u64,
     /// Clients of one session at once: so many are served, and as many may wait or ask.
     pub max_clients_per_session: u32,
+    /// Connections of one source at once; 0 is any number.
+    pub max_connections_per_source: u32,
+    /// Wrong guesses of an id or a token that one source may make a minute; 0 is any number.
+    pub wrong_guesses_per_minute: u32,
+    /// Origins that pages may connect from; empty is any. A client without an `Origin` is no page.
+    pub origins: Arc<[String]>,
 }
 
 /// What every connection shares.
@@ -136,23 +146,41 @@ pub fn serve(
 
 async fn accept(listener: TcpListener, gateway: Gateway) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let sources = Sources::default();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _peer)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "gateway cannot accept");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => welcome(stream, place, &gateway),
-            Err(_full) => refusal::turn_away(&stream),
+        let most = gateway.limits.borrow().max_connections_per_source;
+        let place = Arc::clone(&places).try_acquire_owned().ok();
+        let guest = place.and_then(|place| Some((place, sources.enter(peer.ip(), most)?)));
+        match guest {
+            Some((place, guest)) => welcome(
+                stream,
+                Place {
+                    _free: place,
+                    guest,
+                },
+                &gateway,
+            ),
+            None => refusal::turn_away(&stream),
         }
     }
 }
 
-fn welcome(stream: TcpStream, place: OwnedSemaphorePermit, gateway: &Gateway) {
+/// What a connection has taken, and whose it is; given back when dropped.
+#[derive(Debug)]
+struct Place {
+    _free: OwnedSemaphorePermit,
+    guest: Guest,
+}
+
+fn welcome(stream: TcpStream, place: Place, gateway: &Gateway) {
     // A socket that is gone already says so here; reading from it says it again.
     let stream = match tune(&stream).and_then(|()| stream.into_std()) {
         Ok(stream) => stream,

@@ -1,5 +1,7 @@
 //! Every "no" of the gateway, before a client is attached, in the API's shape of errors.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
@@ -28,6 +30,10 @@ pub(super) enum Refusal {
     TargetNotFound,
     #[error("this session wants its token: ?token=…")]
     Unauthorised,
+    #[error("pages of this origin may not connect here")]
+    Origin,
+    #[error("too many wrong ids or tokens from your address; try again in {} s", .0.as_secs() + 1)]
+    TooManyGuesses(Duration),
     #[error("the session is over: {0}")]
     Ended(EndReason),
     #[error("the session could not be made ready")]
@@ -50,12 +56,13 @@ impl Refusal {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::Ended(_) => StatusCode::GONE,
             Self::Failed | Self::BrowserUnavailable | Self::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::HeldTooLong => StatusCode::GATEWAY_TIMEOUT,
-            Self::TooManyClients => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyClients | Self::TooManyGuesses(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -68,6 +75,8 @@ impl Refusal {
             Self::SessionNotFound => "session_not_found",
             Self::TargetNotFound => "target_not_found",
             Self::Unauthorised => "unauthorized",
+            Self::Origin => "origin_not_allowed",
+            Self::TooManyGuesses(_) => "rate_limited",
             Self::Ended(_) => "session_ended",
             Self::Failed => "session_failed",
             Self::HeldTooLong => "session_not_ready",
@@ -77,7 +86,7 @@ impl Refusal {
         }
     }
 
-    const fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
+    fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Method(method) => Some((header::ALLOW, HeaderValue::from_static(method))),
             Self::UpgradeRequired => Some((
@@ -90,7 +99,11 @@ impl Refusal {
             Self::TooManyClients | Self::BrowserUnavailable => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
             }
+            Self::TooManyGuesses(left) => {
+                Some((header::RETRY_AFTER, HeaderValue::from(left.as_secs() + 1)))
+            }
             Self::NotFound
+            | Self::Origin
             | Self::Invalid(_)
             | Self::SessionNotFound
             | Self::TargetNotFound

@@ -58,7 +58,7 @@ const MAX_ID: usize = 64;
 pub(super) struct Asked {
     pub(super) session: SessionId,
     pub(super) wanted: Wanted,
-    /// `token` of the query as it was written, for URLs in answers …
+    /// `token` of the path or the query as it was written, for URLs in answers …
     pub(super) raw_token: Option<String>,
     /// … and as it was meant.
     pub(super) token: Option<Vec<u8>>,
@@ -66,7 +66,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
-        let (session, mut wanted) = path(request.uri().path())?;
+        let (session, mut wanted, in_path) = path(request.uri().path())?;
         let method = wanted.method();
         if request.method() != method {
             return Err(Refusal::Method(if method == Method::PUT {
@@ -82,6 +82,7 @@ impl Asked {
         } else {
             raw_token(request.uri())
         };
+        let raw_token = in_path.or(raw_token);
         let token = raw_token.as_deref().map(unescape).transpose()?;
         Ok(Self {
             session,
@@ -92,13 +93,21 @@ impl Asked {
     }
 }
 
-fn path(path: &str) -> Result<(SessionId, Wanted), Refusal> {
+/// The session, what is wanted of it, and the token where the path has it: some clients drop a query.
+fn path(path: &str) -> Result<(SessionId, Wanted, Option<String>), Refusal> {
     let rest = path.strip_prefix("/sessions/").ok_or(Refusal::NotFound)?;
     let (session, tail) = rest.split_once('/').unwrap_or((rest, ""));
+    let (token, tail) = match tail.strip_prefix("token/") {
+        Some(rest) => {
+            let (token, tail) = rest.split_once('/').unwrap_or((rest, ""));
+            (Some(token.to_owned()), tail)
+        }
+        None => (None, tail),
+    };
     let wanted = wanted(tail.strip_suffix('/').unwrap_or(tail)).ok_or(Refusal::NotFound)?;
     // An id that cannot be is as unknown as one that is not.
     let session = session.parse().map_err(|_bad| Refusal::SessionNotFound)?;
-    Ok((session, wanted))
+    Ok((session, wanted, token))
 }
 
 fn wanted(tail: &str) -> Option<Wanted> {
@@ -335,3 +344,7 @@ mod tests {
         assert_eq!(websocket_key(&headers), Ok(key));
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod path_tests;

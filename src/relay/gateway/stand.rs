@@ -74,6 +74,9 @@ impl Stand {
             hold_timeout: Duration::from_secs(5),
             max_message_bytes: 1 << 20,
             max_clients_per_session: 2,
+            max_connections_per_source: 0,
+            wrong_guesses_per_minute: 0,
+            origins: Arc::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

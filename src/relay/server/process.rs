@@ -152,6 +152,9 @@ async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()
         hold_timeout: defaults.hold_timeout,
         max_message_bytes: defaults.max_message_bytes,
         max_clients_per_session: defaults.max_clients_per_session,
+        max_connections_per_source: defaults.max_connections_per_source,
+        wrong_guesses_per_minute: defaults.wrong_guesses_per_minute,
+        origins: defaults.origins.into(),
     });
     let relay = Arc::new(Relay {
         paths: paths.clone(),

@@ -89,6 +89,9 @@ impl RelayService for Rpc {
                 hold_timeout: Duration::from_millis(limits.hold_timeout_ms),
                 max_message_bytes: limits.max_message_bytes,
                 max_clients_per_session: limits.max_clients_per_session,
+                max_connections_per_source: limits.max_connections_per_source,
+                wrong_guesses_per_minute: limits.wrong_guesses_per_minute,
+                origins: limits.origins.into(),
             });
         }
         for expect in hello.expected {

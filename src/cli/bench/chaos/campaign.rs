@@ -274,7 +274,7 @@ impl<'a> Campaign<'a> {
     /// What the node tells of everything, against what can be.
     async fn observe(&mut self) -> anyhow::Result<()> {
         let mut node = node::connect(&self.daemon.places.runtime).await?;
-        let list = node.list_sessions(pb::ListSessionsRequest { live_only: false });
+        let list = node.list_sessions(pb::ListSessionsRequest::default());
         let sessions = list.await?.into_inner().sessions;
         self.hear();
         self.ledger.saw(&sessions);
