@@ -6,9 +6,11 @@ STATE_DIR ?= .run/state
 RUNTIME_DIR ?= $(shell [ "$$(stat -f -c %T /run)" = tmpfs ] && echo /run/chaser || echo /dev/shm/chaser)
 # Further words for `chaser up`: make run ARGS="--api-listen 0.0.0.0:7700"
 ARGS ?=
+# Which campaign `make chaos` runs.
+SEED ?= 1
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
-.PHONY: help setup image host build run lint test failpoints clean-state
+.PHONY: help setup image host build run lint test chaos failpoints clean-state
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -38,7 +40,10 @@ lint: ## format and clippy
 test: setup host tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	@tests/setup
 	$(CARGO_TEST) --locked
-	$(MAKE) --no-print-directory failpoints
+	$(MAKE) --no-print-directory chaos failpoints
+
+chaos: ## three minutes of deaths at random, the same for a SEED, against what must always hold
+	cargo run --locked --quiet -- bench chaos --minutes 3 --seed $(SEED)
 
 failpoints: ## the agent killed between every two steps of a session's life
 	$(if $(findstring nextest,$(CARGO_TEST)),\
