@@ -134,6 +134,11 @@ impl Node {
     fn capacity_of(&self, live: &[Arc<SessionRow>]) -> Capacity {
         let creating = |row: &&Arc<SessionRow>| row.phase == Phase::Creating;
         let creating = live.iter().filter(creating).count();
+        let (settled, duty) = {
+            // Read once: a second reader beside this one would wait for whoever waits to write.
+            let conditions = self.inner.conditions.borrow();
+            (conditions.settled, conditions.duty)
+        };
         Capacity::of(Counts {
             slots: usize::try_from(self.max_sessions()).unwrap_or(usize::MAX),
             creating,
@@ -141,8 +146,8 @@ impl Node {
             leaving: self.destroying(),
             warm: self.pool().status().iter().map(|of| of.parked).sum(),
             taking: self.state() == NodeState::Ready && self.guard().refusal().is_none(),
-            settled: self.inner.conditions.borrow().settled,
-            duty: self.duty(),
+            settled,
+            duty,
         })
     }
 
