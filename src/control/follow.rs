@@ -4,6 +4,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures::StreamExt;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -13,7 +14,7 @@ use crate::{
     runtime::{Tasks, wall_now},
 };
 
-/// An order younger than this may not have reached its node yet.
+/// An order younger than this may not have reached its node yet, unless whoever recorded it is gone.
 const ORDER_GRACE: Duration = Duration::from_secs(60);
 /// Compare once in a while even when no event is missing, as a second line.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
@@ -107,7 +108,8 @@ async fn compare(control: &Control) -> Result<(), ControlError> {
         }
     }
     for record in control.store().live().await? {
-        if known.contains(&record.id) || wall_now() - record.created_at < ORDER_GRACE {
+        let under_way = under_way(record.created_at, control.started(), wall_now());
+        if known.contains(&record.id) || under_way {
             continue;
         }
         match control.node().session(&record.id).await {
@@ -125,6 +127,12 @@ async fn compare(control: &Control) -> Result<(), ControlError> {
     Ok(())
 }
 
+/// Whether an order may be on its way to the node: what another process recorded is not, for that
+/// process is gone.
+fn under_way(created: OffsetDateTime, started: OffsetDateTime, now: OffsetDateTime) -> bool {
+    created >= started && now - created < ORDER_GRACE
+}
+
 async fn sweep(control: Control, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -133,5 +141,19 @@ async fn sweep(control: Control, stop: CancellationToken) {
         if let Err(error) = control.store().sweep(before, SWEEP_ROWS).await {
             warn!(%error, "old records stay for now");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_under_way_for_as_long_as_whoever_recorded_it_may_offer_it() {
+        let started = OffsetDateTime::UNIX_EPOCH;
+        let at = |seconds: i64| started + time::Duration::seconds(seconds);
+        assert!(under_way(at(5), started, at(6)));
+        assert!(!under_way(at(5), started, at(66)), "it was never offered");
+        assert!(!under_way(at(-1), started, at(0)), "nobody offers it");
     }
 }

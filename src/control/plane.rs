@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{EndReason, SessionId},
-    runtime::Tasks,
+    runtime::{Tasks, wall_now},
 };
 
 /// The control plane. Clones share everything.
@@ -34,6 +35,8 @@ pub(super) struct Inner {
     /// Keys that are stored nowhere.
     configured: HashMap<KeyHash, Workspace>,
     pub(super) counts: Counts,
+    /// Orders that were recorded before have nobody any more who offers them.
+    started: OffsetDateTime,
     tasks: Tasks,
 }
 
@@ -71,6 +74,7 @@ impl Control {
             tokens: parts.tokens,
             configured,
             counts: Counts::default(),
+            started: wall_now(),
             tasks: tasks.clone(),
         };
         Self {
@@ -94,6 +98,10 @@ impl Control {
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.inner.counts
+    }
+
+    pub(super) fn started(&self) -> OffsetDateTime {
+        self.inner.started
     }
 
     /// `[api]`.
