@@ -69,7 +69,9 @@ async fn an_upstream_that_dies_is_quarantined_and_comes_back_or_takes_its_sessio
     upstream.stop();
     let ended = eventually("the outage ends the session", seconds(120), async || {
         if session.get().await["status"] == "ready" {
-            client.attempt(&origin.http("/gone")).await;
+            // The session may end meanwhile, and its page with it.
+            let gone = json!({ "url": origin.http("/gone") });
+            drop(client.call("attempt", gone).await);
         }
         let now = session.get().await;
         (now["status"] == "closed").then_some(now)
