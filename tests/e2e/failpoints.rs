@@ -154,6 +154,7 @@ async fn whose_fault_it_was_outlives_the_agent_that_knew() {
     agent.node.provision(&id, spec(seconds(600))).await.unwrap();
     let at_once = DrainRequest {
         deadline: Some(prost_types::Duration::default()),
+        until_restart: false,
     };
     drop(agent.node.dial().await.drain(at_once).await);
     agent.death(point).await;
