@@ -40,7 +40,7 @@ lint: ## format and clippy
 test: setup host tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	@tests/setup
 	$(CARGO_TEST) --locked
-	$(MAKE) --no-print-directory chaos failpoints
+	$(MAKE) --no-print-directory failpoints
 
 chaos: ## three minutes of deaths at random, the same for a SEED, against what must always hold
 	cargo run --locked --quiet -- bench chaos --minutes 3 --seed $(SEED)
