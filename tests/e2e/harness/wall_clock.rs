@@ -10,7 +10,7 @@ const SOURCE: &str = concat!(
 
 /// The clock; gone with its owner.
 pub struct WallClock {
-    library: PathBuf,
+    shim: PathBuf,
     offset: PathBuf,
 }
 
@@ -19,15 +19,15 @@ impl WallClock {
     pub fn new(name: &str) -> Self {
         let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let name = format!("{name}-{}", std::process::id());
-        let library = place.join(format!("{name}.so"));
+        let shim = place.join(format!("{name}.so"));
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&library)
+            .arg(&shim)
             .arg(SOURCE)
             .status();
         assert!(compiled.expect("there is a C compiler").success());
         let clock = Self {
-            library,
+            shim,
             offset: place.join(format!("{name}.offset")),
         };
         clock.step(0);
@@ -37,7 +37,7 @@ impl WallClock {
     /// What the program's environment must have.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("LD_PRELOAD", self.library.display().to_string()),
+            ("LD_PRELOAD", self.shim.display().to_string()),
             ("WALL_CLOCK_OFFSET", self.offset.display().to_string()),
         ]
     }
@@ -52,7 +52,7 @@ impl WallClock {
 
 impl Drop for WallClock {
     fn drop(&mut self) {
-        for file in [&self.library, &self.offset] {
+        for file in [&self.shim, &self.offset] {
             drop(fs::remove_file(file));
         }
     }
