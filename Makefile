@@ -33,14 +33,15 @@ build: ## the release binary, target/release/chaser
 run: setup build ## set-up, build, and `chaser up` in the foreground (ctrl-C ends it cleanly)
 	@exec target/release/chaser up --state-dir $(STATE_DIR) --runtime-dir $(RUNTIME_DIR) --self-check $(ARGS)
 
-lint: ## format and clippy
+lint: ## format and clippy, of the tests' own feature too
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --locked --features failpoints -- -D warnings
 
 test: setup host tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	@tests/setup
 	$(CARGO_TEST) --locked
-	$(MAKE) --no-print-directory failpoints
+	$(MAKE) --no-print-directory failpoints chaos
 
 chaos: ## three minutes of deaths at random, the same for a SEED, against what must always hold
 	cargo run --locked --quiet -- bench chaos --minutes 3 --seed $(SEED)

@@ -1,6 +1,6 @@
 //! What can be asked of a node.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -18,6 +18,8 @@ use crate::{
 
 /// How many ended sessions a list holds.
 const LISTED: u32 = 1_000;
+/// A question that needs the whole host waits this long for the comparison at the start.
+const SETTLES: Duration = Duration::from_millis(1_500);
 
 /// Where a session lives on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,19 +232,36 @@ impl Node {
 
     async fn journalled(&self, id: &SessionId) -> Result<SessionRow, NodeError> {
         let row = self.journal().find(id).await?;
+        if let Some(row) = row {
+            return Ok(row);
+        }
+        // A damaged journal is rebuilt from the host: what it lacks before says nothing.
+        self.settled().await?;
+        let row = self.journal().find(id).await?;
         row.ok_or_else(|| NodeError::Unknown { id: id.clone() })
+    }
+
+    /// Waits, for a moment, until everything that lives here is known.
+    async fn settled(&self) -> Result<(), NodeError> {
+        let compared = self.state_after(&NodeState::Starting);
+        match tokio::time::timeout(SETTLES, compared).await {
+            Ok(_settled) => Ok(()),
+            Err(_late) => Err(not_ready(&NodeState::Starting)),
+        }
     }
 
     /// Every session that lives, and (unless `live_only`) the last thousand that ended; newest first.
     /// `with_usage` looks at what each takes of the host, too.
     ///
     /// # Errors
-    /// [`NodeError`] when the journal cannot be asked.
+    /// [`NodeError`] when the journal cannot be asked, or is still compared with the host.
     pub async fn list(
         &self,
         live_only: bool,
         with_usage: bool,
     ) -> Result<Vec<Snapshot>, NodeError> {
+        // One that lives and is left out would be taken for lost.
+        self.settled().await?;
         let ended = if live_only {
             Vec::new()
         } else {

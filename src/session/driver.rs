@@ -11,6 +11,7 @@ use super::{
     Cause, Ground, Hub, Order, Outcome, Snapshot, What,
     create::Fresh,
     end::{self, Asked},
+    high_water::HighWater,
     machine::{Effect, Input, State, Step},
 };
 use crate::{
@@ -35,6 +36,7 @@ pub(super) struct Driver<G> {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) view: watch::Sender<Arc<SessionRow>>,
     pub(super) public: watch::Sender<Snapshot>,
+    pub(super) shown: HighWater,
     pub(super) stop: CancellationToken,
 }
 
@@ -148,7 +150,7 @@ impl<G: Ground> Driver<G> {
         {
             ending.detail = Some(cause.saw.clone());
         }
-        ending.traffic = ending.traffic.max(self.row.traffic);
+        ending.traffic = self.shown.raise(ending.traffic.max(self.row.traffic));
         self.row.traffic = ending.traffic;
         match reason {
             EndReason::Error => {}
@@ -217,10 +219,9 @@ impl<G: Ground> Driver<G> {
     }
 
     async fn write(&mut self) -> Result<(), Stopped> {
-        if self.row.ending.is_none()
-            && let Some(sample) = self.ground.sample(self.row.instance)
-        {
-            self.row.traffic = self.row.traffic.max(sample);
+        if self.row.ending.is_none() {
+            let sample = self.ground.sample(self.row.instance).unwrap_or_default();
+            self.row.traffic = self.shown.raise(self.row.traffic.max(sample));
         }
         loop {
             match self.journal.session(self.row.clone()).await {

@@ -17,6 +17,7 @@ mod driver;
 mod end;
 mod error;
 mod ground;
+mod high_water;
 mod hub;
 pub mod machine;
 mod registry;

@@ -11,6 +11,7 @@ use super::{
     create::Fresh,
     driver::{self, Driver},
     end::Asked,
+    high_water::HighWater,
     machine::State,
 };
 use crate::{
@@ -32,6 +33,7 @@ pub struct Session {
     view: watch::Receiver<Arc<SessionRow>>,
     public: watch::Receiver<Snapshot>,
     accepted: Accepted,
+    shown: HighWater,
 }
 
 impl Session {
@@ -215,11 +217,13 @@ impl<G: Ground> Sessions<G> {
         let (mailbox, orders) = mpsc::channel(MAILBOX);
         let (tell, public) = watch::channel(Snapshot::from(&row));
         let (publish, view) = watch::channel(Arc::new(row.clone()));
+        let shown = HighWater::new(row.traffic);
         let session = Session {
             mailbox,
             view,
             public,
             accepted,
+            shown: shown.clone(),
         };
         let driver = Driver {
             ground: Arc::clone(&self.ground),
@@ -231,6 +235,7 @@ impl<G: Ground> Sessions<G> {
             orders,
             view: publish,
             public: tell,
+            shown,
             stop: self.tasks.stopping(),
         };
         (session, driver)
@@ -268,20 +273,24 @@ impl<G: Ground> Sessions<G> {
         self.all.lock().values().cloned().collect()
     }
 
-    /// The row with the meter as it stands now.
+    /// The row with the meter as it stands now; once its instance is gone, as it stood last.
     #[must_use]
     pub fn live(&self, row: &Arc<SessionRow>) -> Arc<SessionRow> {
         if row.phase == Phase::Ended {
             return Arc::clone(row);
         }
-        match self.ground.sample(row.instance) {
-            Some(sample) if sample != row.traffic => {
-                let mut fresh = SessionRow::clone(row);
-                fresh.traffic = fresh.traffic.max(sample);
-                Arc::new(fresh)
-            }
-            _ => Arc::clone(row),
+        let sample = self.ground.sample(row.instance).unwrap_or_default();
+        let shown = self.get(&row.id).map(|session| session.shown);
+        let traffic = match shown {
+            Some(shown) => shown.raise(sample.max(row.traffic)),
+            None => sample.max(row.traffic),
+        };
+        if traffic == row.traffic {
+            return Arc::clone(row);
         }
+        let mut fresh = SessionRow::clone(row);
+        fresh.traffic = traffic;
+        Arc::new(fresh)
     }
 
     /// Folds the meters that moved since `last` into the journal.

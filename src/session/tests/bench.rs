@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) relay_up: Mutex<bool>,
     pub(super) claimable: Mutex<bool>,
     pub(super) meter: Mutex<Traffic>,
+    /// Whether the meter goes with its instance.
+    pub(super) gone: Mutex<bool>,
     pub(super) done: Mutex<Vec<&'static str>>,
     pub(super) released: Notify,
     pub(super) steps: Steps,
@@ -47,6 +49,7 @@ impl Fake {
             relay_up: Mutex::new(true),
             claimable: Mutex::new(true),
             meter: Mutex::new(Traffic::default()),
+            gone: Mutex::new(false),
             done: Mutex::default(),
             released: Notify::new(),
             steps: Steps::default(),
@@ -143,7 +146,7 @@ impl Ground for Fake {
     }
 
     fn sample(&self, _: InstanceId) -> Option<Traffic> {
-        Some(*self.0.meter.lock())
+        (!*self.0.gone.lock()).then(|| *self.0.meter.lock())
     }
 
     fn steps(&self) -> &Steps {

@@ -123,6 +123,20 @@ async fn without_a_relay_the_browser_is_dead_before_the_bytes_are_final() {
 }
 
 #[tokio::test]
+async fn bytes_that_were_shown_are_in_the_end_although_meter_and_relay_are_gone() {
+    let bench = Bench::new();
+    let session = bench.ready().await;
+    bench.ground.up_bytes(900);
+    assert_eq!(bench.sessions.live(&session.row()).traffic.up, 900);
+    *bench.ground.0.relay_up.lock() = false;
+    *bench.ground.0.gone.lock() = true;
+    assert_eq!(bench.sessions.live(&session.row()).traffic.up, 900);
+    let outcome = session.end(EndReason::ClientDelete, None).await.unwrap();
+    assert_eq!(outcome.row.traffic.up, 900);
+    assert_eq!(bench.journalled(&session).await.traffic.up, 900);
+}
+
+#[tokio::test]
 async fn an_unasked_end_is_journalled_before_it_is_acknowledged() {
     let bench = Bench::new();
     let session = bench.ready().await;
