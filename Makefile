@@ -10,7 +10,7 @@ ARGS ?=
 SEED ?= 1
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
-.PHONY: help setup image host build run lint test chaos failpoints clean-state
+.PHONY: help setup image host packager deb build run lint test chaos failpoints clean-state
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -30,6 +30,12 @@ build: ## the release binary, target/release/chaser
 	@echo "chaser: release binary (the first build takes minutes)"
 	cargo build --release --locked
 
+packager: ## cargo-deb, pinned
+	@systemd/debian/build --only-tools
+
+deb: ## the Debian package, target/debian/chaser_*.deb
+	@systemd/debian/build
+
 run: setup build ## set-up, build, and `chaser up` in the foreground (ctrl-C ends it cleanly)
 	@exec target/release/chaser up --state-dir $(STATE_DIR) --runtime-dir $(RUNTIME_DIR) --self-check $(ARGS)
 
@@ -38,7 +44,7 @@ lint: ## format and clippy, of the tests' own feature too
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --all-targets --locked --features failpoints -- -D warnings
 
-test: setup host tests/clients/node_modules lint ## everything, on real Docker and real Chromium
+test: setup host packager tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	@tests/setup
 	$(CARGO_TEST) --locked
 	$(MAKE) --no-print-directory failpoints chaos

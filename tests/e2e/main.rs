@@ -37,6 +37,7 @@ mod openapi;
 mod operator;
 mod operator_tools;
 mod orders;
+mod package;
 mod pool;
 mod profile;
 mod proof;

@@ -14,7 +14,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::harness::{Cdp, Lab, Machine, eventually, lab, seconds};
 
-const ALL: &str =
+pub const ALL: &str =
     "chaser.target chaser-node chaser-relay chaser-relay.socket chaser-api chaser-drain";
 
 /// Overall exposure of each unit by `systemd-analyze security`, in tenths: 0 is nothing, 100 all. It may
@@ -50,14 +50,14 @@ fn no_unit_is_more_exposed_than_is_recorded() {
 }
 
 /// A client that asks the browser all the time.
-struct Traffic {
+pub struct Traffic {
     tasks: Tasks,
     answers: Arc<AtomicU64>,
     failed: oneshot::Receiver<String>,
 }
 
 impl Traffic {
-    async fn on(url: &str) -> Self {
+    pub async fn on(url: &str) -> Self {
         let mut cdp = Cdp::open(url).await;
         let (tasks, answers) = (Tasks::default(), Arc::<AtomicU64>::default());
         let (fail, failed) = oneshot::channel();
@@ -80,7 +80,7 @@ impl Traffic {
     }
 
     /// A hundred answers more.
-    async fn goes_on(&mut self) {
+    pub async fn goes_on(&mut self) {
         let before = self.answers.load(Ordering::Relaxed);
         eventually("the client is answered", seconds(20), async || {
             let failed = self.failed.try_recv();
@@ -90,7 +90,7 @@ impl Traffic {
         .await;
     }
 
-    async fn end(mut self) {
+    pub async fn end(mut self) {
         self.goes_on().await;
         self.tasks.drain(seconds(20)).await.unwrap();
     }

@@ -73,8 +73,7 @@ impl Machine {
         words.extend(["--security-opt", "seccomp=unconfined"]);
         words.extend(["--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"]);
         let volume = format!("{}:/var/lib/docker", data.display());
-        let binary = format!("{}:/usr/bin/chaser:ro", env!("CARGO_BIN_EXE_chaser"));
-        words.extend(["--volume", &volume, "--volume", &binary, IMAGE]);
+        words.extend(["--volume", &volume, IMAGE]);
         docker::run(&words);
         let address = |which| SocketAddr::from(([127, 0, 0, 1], lab.port(which)));
         let mut machine = Self {
@@ -106,22 +105,23 @@ impl Machine {
         machine
     }
 
-    /// Puts units, users and directories where the package would, and the configuration.
+    /// Puts binary, units, users and directories where the package would, and the configuration.
     pub fn install(&self) {
+        self.must("mkdir -p /usr/lib/sysusers.d /usr/lib/tmpfiles.d");
+        self.copy(env!("CARGO_BIN_EXE_chaser"), "/usr/bin/chaser");
         for (file, to) in FILES {
             let from = format!("{}/systemd/{file}", env!("CARGO_MANIFEST_DIR"));
-            self.must("mkdir -p /usr/lib/sysusers.d /usr/lib/tmpfiles.d /etc/chaser");
-            docker::run(&["cp", &from, &format!("{}:{to}", self.name)]);
+            self.copy(&from, to);
         }
         self.must("systemd-sysusers && systemd-tmpfiles --create chaser.conf");
         self.configure();
-        self.must("systemctl daemon-reload");
+        self.must("chgrp chaser /etc/chaser/chaser.toml && chmod 0640 /etc/chaser/chaser.toml");
     }
 
     /// The configuration, and what of the units depends on this test's ports.
     pub fn configure(&self) {
+        self.must("mkdir -p /etc/chaser");
         self.write("/etc/chaser/chaser.toml", &self.config);
-        self.must("chgrp chaser /etc/chaser/chaser.toml && chmod 0640 /etc/chaser/chaser.toml");
         let listen = format!("[Socket]\nListenStream=\nListenStream={}\n", self.cdp);
         self.drop_in("chaser-relay.socket", &listen);
     }
@@ -132,6 +132,11 @@ impl Machine {
         self.must(&format!("mkdir -p {folder}"));
         self.write(&format!("{folder}/test.conf"), text);
         self.must("systemctl daemon-reload");
+    }
+
+    /// A file of this host into it.
+    pub fn copy(&self, from: &str, to: &str) {
+        docker::run(&["cp", from, &format!("{}:{to}", self.name)]);
     }
 
     pub fn write(&self, path: &str, text: &str) {
