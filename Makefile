@@ -4,7 +4,7 @@ SHELL := /bin/bash
 STATE_DIR ?= .run/state
 # Counters and sockets want memory: /run where it is a tmpfs, else /dev/shm.
 RUNTIME_DIR ?= $(shell [ "$$(stat -f -c %T /run)" = tmpfs ] && echo /run/chaser || echo /dev/shm/chaser)
-# Further words for `chaser up`: make run ARGS="--api-listen 0.0.0.0:7700"
+# Further words for `chaser up`: make run ARGS="--warm 2"
 ARGS ?=
 # Which campaign `make chaos` runs.
 SEED ?= 1

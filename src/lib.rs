@@ -5,6 +5,7 @@ pub mod wire;
 
 pub mod profile;
 pub mod runtime;
+pub mod tls;
 
 pub mod cdp;
 

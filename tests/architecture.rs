@@ -14,7 +14,7 @@ use std::{
 /// Layers from the bottom up. A module may use modules of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["model", "wire"],
-    &["profile", "runtime"],
+    &["profile", "runtime", "tls"],
     &["cdp"],
     &["docker", "journal", "netns", "relay"],
     &["host", "routes"],
@@ -34,6 +34,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("rtnetlink", &["netns"]),
     ("axum", &["api"]),
     ("hickory_resolver", &["relay"]),
+    ("tokio_rustls", &["node", "relay", "tls"]),
+    ("rcgen", &["tls"]),
 ];
 
 /// What would give up a wall of the sandbox; each must not even be written down in code.

@@ -1,7 +1,7 @@
 //! One HTTP/1.1 server for REST and admin: bounded in connections, in header time and in how long it
 //! may take to stop.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -10,7 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::runtime::Tasks;
+use crate::{
+    runtime::Tasks,
+    tls::{Server, Stream},
+};
 
 /// Connections that one listener serves at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 1_024;
@@ -21,17 +24,22 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// After an accept that failed, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until the tasks are asked to stop.
-pub(super) fn serve(name: &'static str, listener: TcpListener, router: Router, tasks: &Tasks) {
+/// Serves `router`, with `tls` where it is given, until the tasks are asked to stop.
+pub(super) fn serve(
+    name: &'static str,
+    (listener, tls): (TcpListener, Option<Server>),
+    router: Router,
+    tasks: &Tasks,
+) {
     let connections = tasks.clone();
     tasks.spawn(name, |stop| {
-        accept(name, listener, router, connections, stop)
+        accept(name, (listener, tls), router, connections, stop)
     });
 }
 
 async fn accept(
     name: &'static str,
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Server>),
     router: Router,
     tasks: Tasks,
     stop: CancellationToken,
@@ -46,10 +54,13 @@ async fn accept(
             return;
         };
         match accepted {
-            Ok((stream, _peer)) => {
-                let router = router.clone();
+            Ok((stream, peer)) => {
+                let (router, tls) = (router.clone(), tls.clone());
                 tasks.spawn(name, |stop| async move {
-                    connection(stream, router, stop).await;
+                    let ready = stop.run_until_cancelled(ready(name, (stream, peer), tls));
+                    if let Some(Some(stream)) = ready.await {
+                        connection(stream, router, stop).await;
+                    }
                     drop(slot);
                 });
             }
@@ -61,11 +72,20 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
-    let delay: io::Result<()> = stream.set_nodelay(true);
-    if delay.is_err() {
-        return;
+/// A connection that is ready for its first request; `None` for one that is gone or refused.
+async fn ready(
+    name: &'static str,
+    (stream, peer): (TcpStream, SocketAddr),
+    tls: Option<Server>,
+) -> Option<Stream> {
+    stream.set_nodelay(true).ok()?;
+    match tls {
+        Some(tls) => tls.welcome(name, peer, stream).await,
+        None => Some(Stream::Plain(stream)),
     }
+}
+
+async fn connection(stream: Stream, router: Router, stop: CancellationToken) {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let router = router.clone();
         async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }

@@ -53,9 +53,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(command) = args.command {
         return node::run(command).await;
     }
-    let config = Config::load(&args.run.sources()).map_err(fail::config)?;
+    let sources = args.run.sources();
+    let config = Config::load(&sources).map_err(fail::config)?;
     telemetry::start(&config.log);
-    Box::pin(agent::run(config))
+    Box::pin(agent::run(config, &sources))
         .await
         .map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ mod agent;
 mod api;
 mod bench;
 mod bundle;
+mod cert;
 mod doctor;
 mod drain;
 mod events;
@@ -95,6 +96,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Make a development authority, and certificates of it
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Measure this host: each figure next to its baseline from the same run
     #[command(subcommand)]
     Bench(bench::Command),
@@ -146,6 +150,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Completions(args) => shell::completions(&args, &mut Cli::command()),
         Command::Man(args) => shell::man(&args, Cli::command()),
+        Command::Cert(command) => cert::run(command),
         Command::Up(args) => on_runtime(up::run(*args)),
         Command::Session(command) => on_runtime(session::run(command)),
         Command::Api(args) => on_runtime(api::run(args)),

@@ -84,9 +84,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         quiet: args.quiet,
         parent: args.end_with_parent,
     };
-    let config = Config::load(&args.sources()).map_err(fail::config)?;
+    let sources = args.sources();
+    let config = Config::load(&sources).map_err(fail::config)?;
     telemetry::start(&config.log);
-    Box::pin(up::run(config, options))
+    Box::pin(up::run(config, &sources, options))
         .await
         .map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
     Ok(ExitCode::SUCCESS)

@@ -15,9 +15,10 @@ use tracing::{info, warn};
 
 use super::{
     api::{ApiFailed, listen},
-    config::Config,
+    certificates::{Certificates, reloading},
+    config::{Config, Sources},
     node::{self, NodeRole, StartFailed},
-    service::Ends,
+    service::{Ask, Ends},
     watchdog,
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     node::NodeState,
     profile::{Catalogue, InvalidCatalogue},
     runtime::{Tasks, systemd::notify},
+    tls::TlsError,
 };
 
 const TASKS_LIMIT: Duration = Duration::from_secs(5);
@@ -41,6 +43,9 @@ pub enum AgentFailed {
     /// The device profiles.
     #[error(transparent)]
     Profiles(#[from] InvalidCatalogue),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The node.
     #[error(transparent)]
     Node(#[from] StartFailed),
@@ -54,28 +59,39 @@ impl Classify for AgentFailed {
         match self {
             Self::Signals(_) => Class::Internal,
             Self::Profiles(error) => error.class(),
+            Self::Tls(error) => error.class(),
             Self::Node(error) => error.class(),
             Self::Admin(error) => error.class(),
         }
     }
 }
 
-/// Runs until SIGTERM or ctrl-C.
+/// Runs until SIGTERM or ctrl-C; SIGHUP reads certificates and names of `sources` again.
 ///
 /// # Errors
 /// [`AgentFailed`] when it cannot start.
-pub async fn run(config: Config) -> Result<(), AgentFailed> {
+pub async fn run(config: Config, sources: &Sources) -> Result<(), AgentFailed> {
     let mut end = Ends::new().map_err(AgentFailed::Signals)?;
     let profiles = Catalogue::load(&config.profile)?;
     let tasks = Tasks::default();
-    let starting = node::begin(&config, profiles, &tasks).await?;
+    let certificates = Certificates::load(&config.tls)?;
+    let starting = node::begin(&config, profiles, &certificates, &tasks).await?;
     // After the lock of the state directory: of two agents the second is refused for that.
     let listener = listen("admin.node_listen", config.admin.node_listen).await?;
     let client = Node::new(config.node_socket()).map_err(ApiFailed::from)?;
     admin::serve(listener, (client, None), &tasks);
-    let served = tokio::select! {
-        never = serve(starting, &tasks) => never.map(|never| match never {}),
-        () = end.asked() => Ok(()),
+    let started = tokio::select! {
+        started = starting.finish(&tasks) => started.map(Some),
+        () = end.asked() => Ok(None),
+    };
+    let served = match started {
+        Ok(Some(role)) => {
+            watchdog::start(&role.node, &tasks);
+            serve(&role, (&certificates, sources), &mut end).await;
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
     };
     if served.is_ok() {
         info!("stopping: sessions and relay live on");
@@ -88,11 +104,11 @@ pub async fn run(config: Config) -> Result<(), AgentFailed> {
 }
 
 async fn serve(
-    starting: node::Starting,
-    tasks: &Tasks,
-) -> Result<std::convert::Infallible, AgentFailed> {
-    let NodeRole { node, .. } = starting.finish(tasks).await?;
-    watchdog::start(&node, tasks);
+    role: &NodeRole,
+    (certificates, sources): (&Certificates, &Sources),
+    end: &mut Ends,
+) {
+    let node = &role.node;
     let (mut state, mut announced) = (node.state(), false);
     loop {
         let told = match &state {
@@ -106,6 +122,15 @@ async fn serve(
             notify(&[NotifyState::Ready]);
             announced = true;
         }
-        state = node.state_after(&state).await;
+        tokio::select! {
+            next = node.state_after(&state) => state = next,
+            ask = end.next() => match ask {
+                Ask::End => return,
+                Ask::Reload => {
+                    let reload = certificates.reload_for_node(role, sources);
+                    reloading(told, reload).await;
+                }
+            },
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{net::TcpListener, time::Instant};
 
-use super::{config::Config, operator};
+use super::{certificates::Certificates, config::Config, operator};
 use crate::{
     api::{admin, rest},
     control::{
@@ -16,7 +16,6 @@ use crate::{
     },
     model::{Class, Classify},
     profile::Catalogue,
-    relay,
     runtime::Tasks,
 };
 
@@ -117,7 +116,7 @@ pub(super) async fn listen(
 /// # Errors
 /// [`ApiFailed`]; nothing serves then.
 pub async fn start(
-    config: &Config,
+    (config, certificates): (&Config, &Certificates),
     listeners: Listeners,
     (profiles, own): (&Catalogue, Vec<(ApiKey, Workspace)>),
     front: &Tasks,
@@ -149,11 +148,12 @@ pub async fn start(
     let control = Control::new(parts, tasks);
     follow::start(&control, tasks);
     let display = rest::Display {
-        cdp_base: cdp_base(&config.cdp, gateway),
+        cdp_base: cdp_base(config, gateway),
         count_cdp_bytes: config.api.count_cdp_bytes,
         tokens,
     };
-    rest::serve(listeners.api, control.clone(), display, front);
+    let api = (listeners.api, certificates.api.clone());
+    rest::serve(api, control.clone(), display, front);
     let node = control.node().clone();
     admin::serve(listeners.admin, (node, Some(control.clone())), front);
     Ok(ApiRole { control, operator })
@@ -179,11 +179,12 @@ async fn gateway(config: &Config, node: &Node) -> Result<SocketAddr, ApiFailed> 
 }
 
 /// What a `cdp_url` starts with.
-fn cdp_base(config: &relay::Config, listen: SocketAddr) -> String {
-    if config.public_url.is_empty() {
-        return format!("ws://{}", reachable(listen));
+fn cdp_base(config: &Config, listen: SocketAddr) -> String {
+    if config.cdp.public_url.is_empty() {
+        let scheme = if config.tls.is_on() { "wss" } else { "ws" };
+        return format!("{scheme}://{}", reachable(listen));
     }
-    config.public_url.trim_end_matches('/').to_owned()
+    config.cdp.public_url.trim_end_matches('/').to_owned()
 }
 
 /// An address that one can connect to where `listen` is "all of them".
@@ -203,10 +204,8 @@ mod tests {
     #[test]
     fn a_cdp_url_is_the_public_one_or_one_that_can_be_connected_to() {
         let base = |public_url: &str, listen: &str| {
-            let config = relay::Config {
-                public_url: public_url.to_owned(),
-                ..relay::Config::default()
-            };
+            let mut config = Config::default();
+            public_url.clone_into(&mut config.cdp.public_url);
             cdp_base(&config, listen.parse().unwrap())
         };
         assert_eq!(base("", "127.0.0.1:7701"), "ws://127.0.0.1:7701");

@@ -10,6 +10,8 @@ use crate::control::ApiKey;
 /// Where everything is.
 #[derive(Debug)]
 pub(super) struct Banner<'a> {
+    /// Whether API and gateway speak TLS.
+    pub(super) encrypted: bool,
     pub(super) api: SocketAddr,
     pub(super) cdp: SocketAddr,
     pub(super) admin: SocketAddr,
@@ -23,6 +25,7 @@ impl Banner<'_> {
         let Self {
             api, cdp, admin, ..
         } = self;
+        let s = if self.encrypted { "s" } else { "" };
         let key = self.key.map_or("sk_…", ApiKey::expose);
         let hint = if self.key.is_some() {
             ""
@@ -33,14 +36,14 @@ impl Banner<'_> {
             r#"
 chaser is ready
 
-  API       http://{api}
-  CDP       ws://{cdp}
+  API       http{s}://{api}
+  CDP       ws{s}://{cdp}
   probes    http://{admin}/readyz   http://{admin}/metrics
   API key   {key}{hint}
 
 Try it:
 
-  export CHASER_API_URL=http://{api} CHASER_API_KEY={key}
+  export CHASER_API_URL=http{s}://{api} CHASER_API_KEY={key}
   curl -sX POST $CHASER_API_URL/v1/sessions -H "Authorization: Bearer $CHASER_API_KEY" \
     -H 'Content-Type: application/json' -d '{{"ttl_seconds":1800}}'
   curl -s $CHASER_API_URL/v1/sessions/SESSION_ID -H "Authorization: Bearer $CHASER_API_KEY"
@@ -87,6 +90,7 @@ mod tests {
         let key: ApiKey = "sk_mine".parse().unwrap();
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let banner = Banner {
+            encrypted: false,
             api: at(1),
             cdp: at(2),
             admin: at(3),

@@ -15,14 +15,16 @@ use tracing::{debug, info, warn};
 
 use super::{
     api::{self, ApiFailed, Listeners},
-    config::Config,
-    service::Ends,
+    certificates::{Certificates, reloading},
+    config::{Config, Sources},
+    service::{Ask, Ends},
 };
 use crate::{
     control::follow,
     model::{Class, Classify},
     profile::{Catalogue, InvalidCatalogue},
     runtime::{Tasks, systemd::notify},
+    tls::TlsError,
 };
 
 /// What is being answered when the listeners stop.
@@ -49,6 +51,9 @@ pub enum FrontFailed {
     /// The device profiles.
     #[error(transparent)]
     Profiles(#[from] InvalidCatalogue),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The API.
     #[error(transparent)]
     Api(#[from] ApiFailed),
@@ -60,16 +65,17 @@ impl Classify for FrontFailed {
             Self::StateDir { .. } => Class::Invalid,
             Self::Signals(_) => Class::Internal,
             Self::Profiles(error) => error.class(),
+            Self::Tls(error) => error.class(),
             Self::Api(error) => error.class(),
         }
     }
 }
 
-/// Runs until SIGTERM or ctrl-C.
+/// Runs until SIGTERM or ctrl-C; SIGHUP reads certificates of `sources` again.
 ///
 /// # Errors
 /// [`FrontFailed`] when it cannot start.
-pub async fn run(config: Config) -> Result<(), FrontFailed> {
+pub async fn run(config: Config, sources: &Sources) -> Result<(), FrontFailed> {
     let mut end = Ends::new().map_err(FrontFailed::Signals)?;
     let made = std::fs::DirBuilder::new()
         .recursive(true)
@@ -81,16 +87,25 @@ pub async fn run(config: Config) -> Result<(), FrontFailed> {
     })?;
     let listeners = Listeners::bind(&config).await?;
     let address = listeners.api.local_addr().unwrap_or(config.api.listen);
+    let certificates = Certificates::load(&config.tls)?;
     let profiles = Catalogue::load(&config.profile)?;
     let (front, tasks) = (Tasks::default(), Tasks::default());
     let started = tokio::select! {
-        started = api::start(&config, listeners, (&profiles, Vec::new()), &front, &tasks) => started?,
+        started = api::start(
+            (&config, &certificates),
+            listeners,
+            (&profiles, Vec::new()),
+            &front,
+            &tasks,
+        ) => started?,
         () = end.asked() => return Ok(()),
     };
     let status = format!("serving the session API on {address}");
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
     info!(api = %address, "ready");
-    end.asked().await;
+    while end.next().await == Ask::Reload {
+        reloading(&status, async { certificates.reload_from(sources) }).await;
+    }
     notify(&[NotifyState::Stopping]);
     info!("stopping: sessions live on");
     if let Err(stuck) = front.drain(LISTENERS_LIMIT).await {

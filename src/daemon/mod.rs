@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod api;
 mod banner;
+pub mod certificates;
 pub mod config;
 pub mod front;
 pub mod node;

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     api::grpc::{self, BindFailed, Door, Listeners, Opener},
-    daemon::config::Config,
+    daemon::{certificates::Certificates, config::Config},
     journal::{self, StateLock},
     model::{Class, Classify},
     node::{self, Node, Parts},
@@ -16,6 +16,7 @@ use crate::{
     },
     routes::Sources,
     runtime::Tasks,
+    tls::Listener,
 };
 
 /// A running node.
@@ -75,6 +76,7 @@ pub struct Starting {
 pub async fn begin(
     config: &Config,
     profiles: Catalogue,
+    certificates: &Certificates,
     tasks: &Tasks,
 ) -> Result<Starting, StartFailed> {
     let lock = StateLock::take(&config.state_dir).map_err(node::StartError::from)?;
@@ -90,7 +92,7 @@ pub async fn begin(
     .await?;
     let node_id = journal::node_of(&config.state_dir).map_err(node::StartError::from)?;
     let (opener, door) = Door::shut(node_id);
-    grpc::serve(listeners, door, tasks)?;
+    grpc::serve(listeners, door, certificates.node.clone(), tasks)?;
     let parts = Parts {
         state_dir: config.state_dir.clone(),
         launch: Launch {
@@ -117,6 +119,8 @@ pub async fn begin(
             wrong_guesses_per_minute: config.cdp.wrong_guesses_per_minute,
             origins: config.cdp.origins.clone(),
             browser_silence: config.instance.hang_timeout,
+            identity: certificates.shown(),
+            plaintext_beyond_host: config.tls.insecure.contains(&Listener::Cdp),
             expected: Vec::new(),
         },
         node: config.node.clone(),
@@ -171,6 +175,14 @@ impl NodeRole {
             ..self.settings.clone()
         };
         self.node.tell_relay(&settings).await
+    }
+
+    /// Tells the relay what its gateway shows from now on.
+    ///
+    /// # Errors
+    /// What the relay answers.
+    pub(super) async fn show_again(&self) -> Result<(), RelayError> {
+        self.node.tell_relay(&self.settings).await
     }
 
     /// Ends every session and takes everything down, then the relay where it is ours.

@@ -11,11 +11,21 @@ use tracing::debug;
 
 use crate::runtime::Death;
 
-/// The signals that end us, and the death of whoever started us where that ends us too.
+/// The signals that we follow, and the death of whoever started us where that ends us too.
 pub(super) struct Ends {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     parent: Option<Parent>,
+}
+
+/// What we are asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// SIGTERM, ctrl-C, or the death of whoever started us.
+    End,
+    /// SIGHUP: read certificates and names again.
+    Reload,
 }
 
 /// Whoever started us.
@@ -30,6 +40,7 @@ impl Ends {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
             parent: None,
         })
     }
@@ -42,7 +53,17 @@ impl Ends {
         })
     }
 
-    /// Returns at the next of them. Cancel-safe.
+    /// Returns at the next of the signals. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Ask {
+        tokio::select! {
+            _ = self.terminate.recv() => Ask::End,
+            _ = self.interrupt.recv() => Ask::End,
+            () = Parent::gone(self.parent.as_ref()) => Ask::End,
+            _ = self.hangup.recv() => Ask::Reload,
+        }
+    }
+
+    /// Returns at the next that ends us. Cancel-safe.
     pub(super) async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -20,10 +20,11 @@ use tracing::{debug, info, warn};
 use super::{
     api::{self, ApiFailed, ApiRole, Listeners, reachable},
     banner::Banner,
-    config::Config,
+    certificates::{Certificates, reloading},
+    config::{Config, Sources},
     node::{self, NodeRole},
     self_check::{self, CheckFailed, Subject},
-    service::Ends,
+    service::{Ask, Ends},
     watchdog,
 };
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
         Tasks,
         systemd::{extend_timeout, notify},
     },
+    tls::TlsError,
     wire::node as pb,
 };
 
@@ -75,6 +77,12 @@ pub enum UpFailed {
     /// The device profiles.
     #[error(transparent)]
     Profiles(#[from] InvalidCatalogue),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The self-check speaks plaintext.
+    #[error("--self-check cannot drive a session over TLS; leave it away where tls.cert is set")]
+    CheckOverTls,
     /// The node.
     #[error(transparent)]
     Node(#[from] node::StartFailed),
@@ -89,9 +97,10 @@ pub enum UpFailed {
 impl Classify for UpFailed {
     fn class(&self) -> Class {
         match self {
-            Self::StateDir { .. } => Class::Invalid,
+            Self::StateDir { .. } | Self::CheckOverTls => Class::Invalid,
             Self::Signals(_) | Self::Check(_) => Class::Internal,
             Self::Profiles(error) => error.class(),
+            Self::Tls(error) => error.class(),
             Self::Node(error) => error.class(),
             Self::Api(error) => error.class(),
         }
@@ -101,6 +110,7 @@ impl Classify for UpFailed {
 /// Everything that runs.
 struct Up {
     config: Config,
+    certificates: Certificates,
     addresses: Addresses,
     node: NodeRole,
     api: ApiRole,
@@ -115,16 +125,31 @@ struct Addresses {
     admin: std::net::SocketAddr,
 }
 
-/// Runs until SIGTERM or ctrl-C.
+/// Runs until SIGTERM or ctrl-C; SIGHUP reads certificates and names of `sources` again.
 ///
 /// # Errors
 /// [`UpFailed`] when it cannot start or the self-check fails.
-pub async fn run(config: Config, options: Options) -> Result<(), UpFailed> {
+pub async fn run(config: Config, sources: &Sources, options: Options) -> Result<(), UpFailed> {
     let mut end = Ends::with_parent(options.parent).map_err(UpFailed::Signals)?;
+    if options.self_check && config.tls.is_on() {
+        return Err(UpFailed::CheckOverTls);
+    }
     let up = Box::pin(start(config)).await?;
-    let served = tokio::select! {
-        served = up.serve(options) => served,
-        () = end.asked() => Ok(()),
+    let served = {
+        let serving = up.serve(options);
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                served = &mut serving => break served,
+                ask = end.next() => match ask {
+                    Ask::End => break Ok(()),
+                    Ask::Reload => {
+                        let reload = up.certificates.reload_for_node(&up.node, sources);
+                        reloading("ready", reload).await;
+                    }
+                },
+            }
+        }
     };
     if served.is_ok() {
         up.wind_down(&mut end).await;
@@ -150,14 +175,21 @@ async fn start(config: Config) -> Result<Up, UpFailed> {
         admin: listeners.admin.local_addr().unwrap_or(config.admin.listen),
     };
     let profiles = Catalogue::load(&config.profile)?;
+    let certificates = Certificates::load(&config.tls)?;
     let tasks = Tasks::default();
     let front = Tasks::default();
-    let starting = node::begin(&config, profiles.clone(), &tasks).await?;
+    let starting = node::begin(&config, profiles.clone(), &certificates, &tasks).await?;
     let own_key = ApiKey::random();
     let own = vec![(own_key.clone(), Workspace::of_the_self_check())];
     let (node, api) = {
         let node = starting.finish(&tasks);
-        let api = api::start(&config, listeners, (&profiles, own), &front, &tasks);
+        let api = api::start(
+            (&config, &certificates),
+            listeners,
+            (&profiles, own),
+            &front,
+            &tasks,
+        );
         // Side by side: probes are answered while the node still starts.
         tokio::pin!(node, api);
         tokio::select! {
@@ -176,6 +208,7 @@ async fn start(config: Config) -> Result<Up, UpFailed> {
     watchdog::start(&node.node, &tasks);
     Ok(Up {
         config,
+        certificates,
         addresses,
         node,
         api,
@@ -208,6 +241,7 @@ impl Up {
         let wanted = options.self_check || io::stdout().is_terminal();
         if wanted && !options.quiet {
             let banner = Banner {
+                encrypted: self.config.tls.is_on(),
                 api: reachable(self.addresses.api),
                 cdp,
                 admin: reachable(self.addresses.admin),

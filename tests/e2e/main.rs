@@ -50,4 +50,5 @@ mod scaler;
 mod starting;
 mod substrate;
 mod supervision;
+mod tls;
 mod units;

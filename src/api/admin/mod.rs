@@ -70,7 +70,7 @@ struct Admin {
 /// Serves probes and metrics of a node, and of the control plane in front of it where this process
 /// has one, until the tasks are asked to stop.
 pub fn serve(listener: TcpListener, (node, control): (Node, Option<Control>), tasks: &Tasks) {
-    http::serve("admin", listener, router(node, control), tasks);
+    http::serve("admin", (listener, None), router(node, control), tasks);
 }
 
 fn router(node: Node, control: Option<Control>) -> Router {

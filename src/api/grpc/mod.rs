@@ -8,13 +8,14 @@ mod listen;
 mod operations;
 mod route;
 mod scaler;
+mod secure;
 mod service;
 mod validate;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::{server::NamedService, transport::Server};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::{server::NamedService, transport};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::warn;
 
@@ -25,6 +26,7 @@ use self::{scaler::Scaler, service::Service};
 use crate::{
     node::NodeState,
     runtime::Tasks,
+    tls::Server,
     wire::{
         DESCRIPTORS, node::node_service_server::NodeServiceServer,
         scaler::external_scaler_server::ExternalScalerServer,
@@ -73,13 +75,14 @@ impl Listeners {
     }
 }
 
-/// Serves whoever is behind `door` until the tasks are asked to stop.
+/// Serves whoever is behind `door`, with `tls` on TCP, until the tasks are asked to stop.
 ///
 /// # Errors
 /// When the schema that was compiled in cannot be reflected.
 pub fn serve(
     listeners: Listeners,
     door: Door,
+    tls: Option<Server>,
     tasks: &Tasks,
 ) -> Result<(), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -92,7 +95,7 @@ pub fn serve(
         .max_decoding_message_size(MAX_REQUEST);
     let service = NodeServiceServer::new(Service::new(door, tasks.stopping()))
         .max_decoding_message_size(MAX_REQUEST);
-    let router = Server::builder()
+    let router = transport::Server::builder()
         .concurrency_limit_per_connection(CALLS.into())
         .max_concurrent_streams(Some(CALLS.into()))
         .http2_max_pending_accept_reset_streams(Some(RESETS))
@@ -103,9 +106,9 @@ pub fn serve(
         .add_service(scaler)
         .add_service(service);
     if let Some(tcp) = listeners.tcp {
-        let router = router.clone();
+        let (router, handshakes) = (router.clone(), tasks.clone());
         tasks.spawn("grpc-tcp", |stop| async move {
-            let incoming = TcpListenerStream::new(tcp);
+            let incoming = secure::accepted(tcp, tls, handshakes);
             let done = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
             if let Err(error) = done.await {
                 warn!(%error, "gRPC over TCP ended");

@@ -36,6 +36,7 @@ use crate::{
     control::{Control, ControlError},
     model::SessionId,
     runtime::Tasks,
+    tls::Server,
 };
 use error::Refusal;
 
@@ -46,9 +47,14 @@ struct Rest {
     display: Display,
 }
 
-/// Serves the API until the tasks are asked to stop.
-pub fn serve(listener: TcpListener, control: Control, display: Display, tasks: &Tasks) {
-    http::serve("rest", listener, router(Rest { control, display }), tasks);
+/// Serves the API, with TLS where it is given, until the tasks are asked to stop.
+pub fn serve(
+    listener: (TcpListener, Option<Server>),
+    control: Control,
+    display: Display,
+    tasks: &Tasks,
+) {
+    http::serve("api", listener, router(Rest { control, display }), tasks);
 }
 
 fn router(rest: Rest) -> Router {

@@ -13,7 +13,7 @@ async fn over_a_real_connection_a_large_body_gets_its_refusal_and_a_stop_lets_an
     let front = Tasks::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/sessions", listener.local_addr().unwrap());
-    http::serve("rest", listener, api.router.clone(), &front);
+    http::serve("rest", (listener, None), api.router.clone(), &front);
     let client = reqwest::Client::new();
     let large = client.post(&url).bearer_auth(KEY).body(vec![b'x'; 4 << 20]);
     let answer = large.send().await.unwrap();

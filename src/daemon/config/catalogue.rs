@@ -132,6 +132,7 @@ mod tests {
             ("cdp", fields::<crate::relay::Config>()),
             ("api", fields::<crate::control::Config>()),
             ("admin", fields::<crate::api::admin::Config>()),
+            ("tls", fields::<crate::tls::Config>()),
             ("log", fields::<crate::daemon::telemetry::Config>()),
         ];
         let mut expected = vec!["runtime_dir".to_owned(), "state_dir".to_owned()];

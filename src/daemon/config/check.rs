@@ -2,7 +2,10 @@
 
 use std::{os::unix::ffi::OsStrExt, time::Duration};
 
-use super::Config;
+use super::{
+    Config,
+    listeners::{ports, tls},
+};
 use crate::{
     node::{EVENTS, NoticeSource},
     relay::Paths,
@@ -18,7 +21,11 @@ pub(super) struct Problem {
     pub(super) sentence: String,
 }
 
-fn require(holds: bool, key: &'static str, sentence: impl Into<String>) -> Result<(), Problem> {
+pub(super) fn require(
+    holds: bool,
+    key: &'static str,
+    sentence: impl Into<String>,
+) -> Result<(), Problem> {
     if holds {
         return Ok(());
     }
@@ -30,6 +37,7 @@ fn require(holds: bool, key: &'static str, sentence: impl Into<String>) -> Resul
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
     directories(config)?;
     ports(config)?;
+    tls(config)?;
     limits(config)?;
     lifetimes(config)?;
     host(config)?;
@@ -86,33 +94,6 @@ fn directories(config: &Config) -> Result<(), Problem> {
             longest.display()
         ),
     )
-}
-
-fn ports(config: &Config) -> Result<(), Problem> {
-    let mut taken = vec![("api.listen", config.api.listen)];
-    let others = [
-        ("cdp.listen", Some(config.cdp.listen)),
-        ("admin.listen", Some(config.admin.listen)),
-        ("admin.node_listen", Some(config.admin.node_listen)),
-        ("node.listen", config.node.listen),
-    ];
-    for (key, address) in others {
-        let Some(address) = address else { continue };
-        // Port 0 asks the kernel for a free one.
-        let clash = taken
-            .iter()
-            .find(|(_, other)| *other == address && address.port() != 0);
-        require(
-            clash.is_none(),
-            key,
-            format!(
-                "is {address}, but {} listens there; use another port",
-                clash.map_or("nothing", |(other, _)| other)
-            ),
-        )?;
-        taken.push((key, address));
-    }
-    Ok(())
 }
 
 fn limits(config: &Config) -> Result<(), Problem> {

@@ -12,6 +12,7 @@
 mod catalogue;
 mod check;
 mod layers;
+mod listeners;
 
 use std::{
     fmt,
@@ -23,7 +24,7 @@ use serde::Deserialize;
 pub use catalogue::DOCUMENTED;
 pub use layers::{Flag, Sources};
 
-use crate::{api, control, host::monitor, instance, node, profile, relay, routes, session};
+use crate::{api, control, host::monitor, instance, node, profile, relay, routes, session, tls};
 
 use super::telemetry;
 
@@ -59,6 +60,8 @@ pub struct Config {
     pub api: control::Config,
     /// Probes and metrics.
     pub admin: api::admin::Config,
+    /// Certificates, and who may come in.
+    pub tls: tls::Config,
     /// Logs.
     pub log: telemetry::Config,
 }
@@ -80,6 +83,7 @@ impl Default for Config {
             cdp: relay::Config::default(),
             api: control::Config::default(),
             admin: api::admin::Config::default(),
+            tls: tls::Config::default(),
             log: telemetry::Config::default(),
         }
     }

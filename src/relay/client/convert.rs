@@ -1,5 +1,6 @@
 //! Between the relay's wire words and the model's.
 
+use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
 use super::{
@@ -67,6 +68,15 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
             origins: settings.origins.clone(),
         }),
         browser_silence_ms: millis(settings.browser_silence),
+        tls: settings
+            .identity
+            .borrow()
+            .as_ref()
+            .map(|identity| pb::GatewayTls {
+                chain: identity.chain().to_owned(),
+                key: identity.key().expose_secret().to_owned(),
+            }),
+        plaintext_beyond_host: settings.plaintext_beyond_host,
         expected: settings
             .expected
             .iter()

@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use crate::{
     model::{BootInstant, Ending, InstanceId, SessionId},
     relay::Way,
+    tls::Identity,
 };
 
 /// What the agent tells at `Hello`.
@@ -38,6 +40,10 @@ pub struct Settings {
     pub origins: Vec<String>,
     /// How long a browser may answer nobody.
     pub browser_silence: Duration,
+    /// What the gateway shows, now and after each reload; none: it speaks plaintext.
+    pub identity: watch::Receiver<Option<Identity>>,
+    /// Whether it may do so although other hosts can reach it.
+    pub plaintext_beyond_host: bool,
     /// Every session that lives.
     pub expected: Vec<Expected>,
 }

@@ -9,7 +9,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     model::EndReason,
     relay::{ClientGuard, Live, SessionView},
+    tls::{ReadHalf, Stream, WriteHalf},
 };
 
 /// Our own answers that wait for their turn; a client that has so many unread must read first.
@@ -42,7 +43,7 @@ const BROWSER_NOTICES: Duration = Duration::from_millis(500);
 
 /// An attached client and its own connection to the browser.
 pub(super) struct Client {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// What came from the client with its handshake.
     pub(super) read: BytesMut,
     pub(super) browser: TcpStream,
@@ -189,7 +190,7 @@ async fn part(from_browser: &mut OwnedReadHalf, mut to_browser: OwnedWriteHalf) 
 
 /// After the last word: no more from here, and what still comes is read, or the kernel would answer
 /// it with a reset that overtakes the close frame.
-async fn linger(from_client: &mut OwnedReadHalf, mut to_client: OwnedWriteHalf) {
+async fn linger(from_client: &mut ReadHalf, mut to_client: WriteHalf) {
     let goodbye = async {
         to_client.shutdown().await?;
         drain(from_client).await
@@ -199,7 +200,7 @@ async fn linger(from_client: &mut OwnedReadHalf, mut to_client: OwnedWriteHalf) 
     }
 }
 
-async fn drain(from: &mut OwnedReadHalf) -> std::io::Result<()> {
+async fn drain(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
     let mut scrap = [0; 4096];
     while from.read(&mut scrap).await? > 0 {}
     Ok(())

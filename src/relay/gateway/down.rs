@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+    net::tcp::OwnedReadHalf,
     sync::{mpsc, watch},
     time::timeout,
 };
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     cdp::{Header, Opcode, Step, Walker, close_payload, frame},
     relay::meter::Meter,
+    tls::WriteHalf,
 };
 
 /// A client that takes nothing for so long is cut.
@@ -77,7 +78,7 @@ pub(super) enum DownEnd {
 /// The direction to the client.
 pub(super) struct Down<'a> {
     browser: &'a mut OwnedReadHalf,
-    client: OwnedWriteHalf,
+    client: WriteHalf,
     read: BytesMut,
     room: Room,
     walker: Walker,
@@ -101,7 +102,7 @@ enum Begun {
 impl<'a> Down<'a> {
     pub(super) fn new(
         browser: &'a mut OwnedReadHalf,
-        client: OwnedWriteHalf,
+        client: WriteHalf,
         read: BytesMut,
         queue: mpsc::Receiver<Outgoing>,
         own: &'a Own<'a>,
@@ -121,7 +122,7 @@ impl<'a> Down<'a> {
     }
 
     /// The way to the client, for what comes after.
-    pub(super) fn into_client(self) -> OwnedWriteHalf {
+    pub(super) fn into_client(self) -> WriteHalf {
         self.client
     }
 
@@ -297,7 +298,7 @@ impl<'a> Down<'a> {
     }
 }
 
-async fn write(client: &mut OwnedWriteHalf, mut bytes: &[u8], meter: &Meter) -> io::Result<()> {
+async fn write(client: &mut WriteHalf, mut bytes: &[u8], meter: &Meter) -> io::Result<()> {
     while !bytes.is_empty() {
         let n = timeout(STUCK, client.write(bytes)).await??;
         if n == 0 {
@@ -306,5 +307,6 @@ async fn write(client: &mut OwnedWriteHalf, mut bytes: &[u8], meter: &Meter) -> 
         meter.add_cdp_down(n as u64);
         bytes = &bytes[n..];
     }
-    Ok(())
+    // Encrypted, it may still lie here.
+    timeout(STUCK, client.flush()).await?
 }

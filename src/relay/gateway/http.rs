@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
-    header::{self, HeaderValue},
+    header::{self, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
     upgrade::{OnUpgrade, Upgraded},
@@ -31,6 +31,7 @@ use super::{
 use crate::{
     cdp::{self, accept_key},
     relay::{Browser, ClientGuard, Live, SessionView},
+    tls::Stream,
 };
 
 /// How long a request's head may take.
@@ -46,13 +47,17 @@ const END_ON_ITS_WAY: Duration = Duration::from_millis(300);
 type Place = Arc<super::Place>;
 
 /// Serves one connection until it closes or becomes a client.
-pub(super) async fn serve(
-    stream: TcpStream,
-    place: Place,
-    gateway: Gateway,
-    stop: CancellationToken,
-) {
-    let service = service_fn(|request| {
+pub(super) async fn serve(stream: Stream, place: Place, gateway: Gateway, stop: CancellationToken) {
+    let encrypted = matches!(stream, Stream::Tls(_));
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if encrypted {
+            // Whoever stands before us may say otherwise; what came here did so by TLS.
+            let headers = request.headers_mut();
+            let proto = HeaderName::from_static("x-forwarded-proto");
+            headers
+                .entry(proto)
+                .or_insert(HeaderValue::from_static("https"));
+        }
         let (gateway, place) = (gateway.clone(), Arc::clone(&place));
         async move { Ok::<_, Infallible>(answer(request, gateway, place).await) }
     });
@@ -228,7 +233,7 @@ impl Attaching {
             upgraded = upgrade => upgraded,
             () = stop.cancelled() => return,
         };
-        let parts = upgraded.map(Upgraded::downcast::<TokioIo<TcpStream>>);
+        let parts = upgraded.map(Upgraded::downcast::<TokioIo<Stream>>);
         let parts = match parts {
             Ok(Ok(parts)) => parts,
             Ok(Err(_other)) => return debug!("the connection is not ours"),

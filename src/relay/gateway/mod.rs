@@ -47,7 +47,7 @@ mod sources;
 mod stand;
 mod up;
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -65,6 +65,7 @@ use super::SessionView;
 use crate::{
     model::SessionId,
     runtime::{Lanes, Tasks},
+    tls::{Server, Stream},
 };
 
 /// Connections that the listener serves at once, attached clients included.
@@ -103,6 +104,15 @@ pub struct Limits {
     pub origins: Arc<[String]>,
 }
 
+/// Where clients come in.
+#[derive(Debug)]
+pub struct Door {
+    /// The socket.
+    pub listener: TcpListener,
+    /// What they are shown; none: they come in plaintext.
+    pub tls: watch::Receiver<Option<Server>>,
+}
+
 /// What every connection shares.
 #[derive(Clone)]
 struct Gateway {
@@ -121,9 +131,9 @@ impl fmt::Debug for Gateway {
     }
 }
 
-/// Accepts clients on `listener` until `tasks` stop; each is served on one of `lanes`.
+/// Accepts clients at `door` until `tasks` stop; each is served on one of `lanes`.
 pub fn serve(
-    listener: TcpListener,
+    door: Door,
     directory: Arc<dyn Directory>,
     limits: watch::Receiver<Limits>,
     lanes: Arc<Lanes>,
@@ -138,17 +148,17 @@ pub fn serve(
     };
     tasks.spawn("gateway", |stop| async move {
         tokio::select! {
-            () = accept(listener, gateway) => {}
+            () = accept(door, gateway) => {}
             () = stop.cancelled() => {}
         }
     });
 }
 
-async fn accept(listener: TcpListener, gateway: Gateway) {
+async fn accept(door: Door, gateway: Gateway) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let sources = Sources::default();
     loop {
-        let (stream, peer) = match listener.accept().await {
+        let (stream, peer) = match door.listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "gateway cannot accept");
@@ -161,13 +171,15 @@ async fn accept(listener: TcpListener, gateway: Gateway) {
         let guest = place.and_then(|place| Some((place, sources.enter(peer.ip(), most)?)));
         match guest {
             Some((place, guest)) => welcome(
-                stream,
+                (stream, peer),
+                door.tls.borrow().clone(),
                 Place {
                     _free: place,
                     guest,
                 },
                 &gateway,
             ),
+            // To who expects a handshake it is no answer, and the end all the same.
             None => refusal::turn_away(&stream),
         }
     }
@@ -180,7 +192,12 @@ struct Place {
     guest: Guest,
 }
 
-fn welcome(stream: TcpStream, place: Place, gateway: &Gateway) {
+fn welcome(
+    (stream, peer): (TcpStream, SocketAddr),
+    tls: Option<Server>,
+    place: Place,
+    gateway: &Gateway,
+) {
     // A socket that is gone already says so here; reading from it says it again.
     let stream = match tune(&stream).and_then(|()| stream.into_std()) {
         Ok(stream) => stream,
@@ -190,9 +207,19 @@ fn welcome(stream: TcpStream, place: Place, gateway: &Gateway) {
     gateway
         .tasks
         .spawn_on(lane, "gateway connection", |stop| async move {
-            match TcpStream::from_std(stream) {
-                Ok(stream) => http::serve(stream, Arc::new(place), serving, stop).await,
-                Err(error) => warn!(%error, "gateway cannot serve a connection"),
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => return warn!(%error, "gateway cannot serve a connection"),
+            };
+            let stream = match tls {
+                Some(tls) => {
+                    let shaken = stop.run_until_cancelled(tls.welcome("cdp", peer, stream));
+                    shaken.await.flatten()
+                }
+                None => Some(Stream::Plain(stream)),
+            };
+            if let Some(stream) = stream {
+                http::serve(stream, Arc::new(place), serving, stop).await;
             }
         });
 }

@@ -16,7 +16,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 
-use super::{Directory, Limits, serve};
+use super::{Directory, Door, Limits, serve};
 use crate::{
     model::{EndReason, Ending, SessionId, Traffic},
     relay::{
@@ -80,8 +80,9 @@ impl Stand {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let lanes = Lanes::start("lane").unwrap();
-        serve(listener, Arc::new(known), seen, lanes, &tasks);
+        let (lanes, tls) = (Lanes::start("lane").unwrap(), watch::channel(None).1);
+        let door = Door { listener, tls };
+        serve(door, Arc::new(known), seen, lanes, &tasks);
         Self {
             browser,
             session,

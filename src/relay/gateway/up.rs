@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+    net::tcp::OwnedWriteHalf,
     sync::mpsc,
     time::timeout,
 };
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     cdp::{Header, Joiner, Message, Opcode, Sender, Violation, frame},
     relay::meter::Meter,
+    tls::ReadHalf,
 };
 
 /// Messages for the browser are written together up to about so many bytes.
@@ -35,7 +36,7 @@ const STUCK: Duration = Duration::from_secs(60);
 
 /// The direction from the client.
 pub(super) struct Up<'a> {
-    pub(super) client: &'a mut OwnedReadHalf,
+    pub(super) client: &'a mut ReadHalf,
     pub(super) browser: &'a mut OwnedWriteHalf,
     pub(super) read: BytesMut,
     pub(super) answers: mpsc::Sender<Outgoing>,

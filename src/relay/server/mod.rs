@@ -9,6 +9,7 @@
 //! | [`ledger`] | numbered news for the agent |
 //! | [`clock`] | ttl and idle, as a decision |
 //! | [`fence`] | until when anything may leave |
+//! | [`secure`] | what the gateway shows to clients |
 //! | [`rpc`], [`fds`] | the two sockets that the agent speaks to |
 
 mod attachment;
@@ -22,6 +23,7 @@ mod ledger;
 mod privilege;
 mod process;
 mod rpc;
+mod secure;
 mod sessions;
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -47,6 +49,7 @@ use super::{
 use crate::{
     model::{EndReason, Ending, InstanceId, SessionId, Why},
     runtime::{Tasks, boot_now, wall_now},
+    tls::Server,
 };
 
 pub use process::{Failed, Options, run};
@@ -66,6 +69,8 @@ pub(super) struct Relay {
     greeted: watch::Sender<bool>,
     policy: watch::Sender<Arc<Policy>>,
     gateway: watch::Sender<gateway::Limits>,
+    /// What the gateway shows; none: it speaks plaintext.
+    tls: watch::Sender<Option<Server>>,
     /// How long a browser may be silent.
     patience: watch::Sender<Duration>,
     /// Replaced by each `Hello`; instances keep the one that they were attached with.

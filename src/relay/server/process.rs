@@ -167,6 +167,7 @@ async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()
         greeted: watch::Sender::new(false),
         policy: watch::Sender::new(Arc::new(Policy::new(Vec::new()))),
         gateway: limits,
+        tls: watch::Sender::new(None),
         patience: watch::Sender::new(PATIENCE),
         resolver: Mutex::new(Arc::new(Resolver::new(&[]).map_err(io::Error::other)?)),
         refused_before: Mutex::default(),
@@ -227,7 +228,11 @@ fn accept_once_greeted(
             () = stop.cancelled() => false,
         };
         if known {
-            gateway::serve(clients, directory, limits, lanes, &group);
+            let door = gateway::Door {
+                listener: clients,
+                tls: directory.tls.subscribe(),
+            };
+            gateway::serve(door, directory, limits, lanes, &group);
         }
     });
 }

@@ -19,6 +19,7 @@ use super::{
     convert::{
         ending_to_wire, event, instant, parse, parse_all, probed, secret, tally, tombstone, way,
     },
+    secure::shown,
 };
 use crate::{
     model::{Blame, SessionId, Why},
@@ -69,6 +70,8 @@ impl RelayService for Rpc {
         let nameservers = parse_all("egress.nameservers", &egress.nameservers)?;
         let resolver = Resolver::new(&nameservers)
             .map_err(|error| Status::invalid_argument(format!("egress.nameservers: {error}")))?;
+        let tls = shown(hello.tls, hello.plaintext_beyond_host, &self.cdp_address)?;
+        self.relay.tls.send_replace(tls);
         self.epoch.fetch_max(hello.agent_epoch, Ordering::AcqRel);
         let ports = egress.deny_ports.iter();
         let ports = ports.filter_map(|port| u16::try_from(*port).ok()).collect();

@@ -49,6 +49,7 @@ impl Stand {
                 wrong_guesses_per_minute: 0,
                 origins: Arc::default(),
             }),
+            tls: watch::Sender::new(None),
             patience: watch::Sender::new(Duration::from_secs(600)),
             resolver: Mutex::new(Arc::new(Resolver::new(&[]).unwrap())),
             refused_before: Mutex::default(),
@@ -255,6 +256,8 @@ async fn an_endpoint_of_the_agent_is_open_to_pages_until_the_next_greeting() {
             egress: Some(egress),
             gateway: None,
             browser_silence_ms: 0,
+            tls: None,
+            plaintext_beyond_host: true,
             expected: Vec::new(),
         };
         rpc.hello(tonic::Request::new(hello)).await.map(drop)

@@ -63,6 +63,15 @@ impl Library {
 
     /// Starts the client alone.
     pub fn start(self) -> Client {
+        self.start_with(&[])
+    }
+
+    /// The same, trusting one authority more.
+    pub fn start_trusting(self, authority: &Path) -> Client {
+        self.start_with(&[("NODE_EXTRA_CA_CERTS", authority)])
+    }
+
+    fn start_with(self, environment: &[(&str, &Path)]) -> Client {
         assert!(
             Path::new(CLIENTS).join("node_modules").exists(),
             "the clients are missing: `make test`, or `npm ci` in tests/clients"
@@ -70,6 +79,7 @@ impl Library {
         let mut process = Command::new("node")
             .args(["drive.mjs", self.word()])
             .current_dir(CLIENTS)
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
