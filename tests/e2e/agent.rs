@@ -217,6 +217,48 @@ async fn a_drain_is_called_off_by_an_uncordon_and_survives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_drain_waits_over_a_restart_of_the_agent() {
+    let (lab, _origin) = lab();
+    let mut agent = Agent::start(&lab, "").await;
+    let (id, ..) = session(&agent, 600).await;
+    let waits = tokio::process::Command::new(env!("CARGO_BIN_EXE_chaser"))
+        .args([
+            "node",
+            "drain",
+            "--wait",
+            "--deadline",
+            "10m",
+            "--runtime-dir",
+        ])
+        .arg(&agent.runtime_dir)
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let draining = async |agent: &Agent| {
+        let socket = agent.runtime_dir.join("node.sock");
+        tokio::net::UnixStream::connect(socket).await.ok()?;
+        let duty = agent.node.status().await.duty?;
+        (duty.state() == DutyState::Draining).then_some(())
+    };
+    eventually("it drains", seconds(10), async || draining(&agent).await).await;
+    agent.sigkill();
+    agent.launch();
+    eventually("the next agent drains on", seconds(20), async || {
+        draining(&agent).await
+    })
+    .await;
+    assert_eq!(phase(&agent, &id).await.0, Phase::Ready);
+    // Nothing else ends within ten minutes what is waited for.
+    agent.node.teardown(&id).await.unwrap();
+    let waited = tokio::time::timeout(seconds(30), waits.wait_with_output()).await;
+    let output = waited.expect("it ends with the last session").unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, "the node is drained; 0 sessions live\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_control_plane_does_not_own_ends_after_the_grace_and_what_it_names_in_time_does_not()
  {
     let (lab, _origin) = lab();

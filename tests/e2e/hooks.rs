@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +12,7 @@ use std::{
 
 use chaser::wire::node::NodeState;
 use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::harness::{Agent, Got, Lab, Receiver, eventually, lab, seconds, session_id, spec};
@@ -57,7 +59,7 @@ fn endings(got: &[Got]) -> BTreeMap<String, BTreeSet<String>> {
     let mut endings: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for letter in got.iter().map(Got::json) {
         if letter["event"] == "session.ended" {
-            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
             let keys = endings
                 .entry(text(&letter["data"]["session_id"]))
                 .or_default();
@@ -172,15 +174,64 @@ async fn a_slow_receiver_and_a_program_that_hangs_block_no_session() {
     assert!(ids.iter().all(|id| !id.is_empty()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_program_hears_of_a_full_node_a_death_and_a_drain() {
-    let (lab, _origin) = lab();
+/// A program that writes down every letter, and where it does.
+fn scribe(lab: &Lab) -> (PathBuf, PathBuf) {
     std::fs::create_dir_all(lab.state_dir()).unwrap();
     let (program, told) = (lab.state_dir().join("hook"), lab.state_dir().join("told"));
     let script = format!("#!/bin/sh\n{{ cat; echo; }} >>{}\n", told.display());
     std::fs::write(&program, script).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, mode).unwrap();
+    (program, told)
+}
+
+/// What was written down; `None` while a line is only half there.
+fn letters(told: &Path) -> Option<Vec<Value>> {
+    let text = std::fs::read_to_string(told).ok()?;
+    text.lines()
+        .map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_hears_of_a_pool_that_runs_dry() {
+    let (lab, _origin) = lab();
+    let (program, told) = scribe(&lab);
+    // No room for another browser while two sessions live: the pool stays as empty as they leave it.
+    let config = format!(
+        "[node]\nmax_sessions = 2\n[pool]\nwarm = 2\n[hooks]\nexec = \"{}\"\nevents = [\"pool.low\"]\n",
+        program.display()
+    );
+    let agent = Agent::start(&lab, &config).await;
+    eventually("the pool is full", seconds(60), async || {
+        let pool = agent.node.status().await.pool.remove(0);
+        (pool.parked == 2).then_some(())
+    })
+    .await;
+    let before = letters(&told).unwrap_or_default().len();
+    for _ in 0..2 {
+        let id = session_id();
+        agent.node.provision(&id, spec(seconds(600))).await.unwrap();
+    }
+    let letters = eventually("it is told", seconds(20), async || {
+        letters(&told).filter(|letters| letters.len() > before)
+    })
+    .await;
+    let low = letters.last().unwrap();
+    assert_eq!(low["event"], "pool.low", "{low}");
+    assert_eq!(
+        (&low["data"]["parked"], &low["data"]["target"]),
+        (&json!(0), &json!(2)),
+        "{low}"
+    );
+    let profile = agent.node.status().await.pool.remove(0).profile;
+    assert_eq!(low["data"]["profile"], profile, "{low}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_hears_of_a_full_node_a_death_and_a_drain() {
+    let (lab, _origin) = lab();
+    let (program, told) = scribe(&lab);
     let config = format!(
         "[node]\nmax_sessions = 1\n[hooks]\nexec = \"{}\"\n",
         program.display()
@@ -201,9 +252,7 @@ async fn a_program_hears_of_a_full_node_a_death_and_a_drain() {
         "node.draining",
     ];
     let letters = eventually("all of it is told", seconds(20), async || {
-        let text = std::fs::read_to_string(&told).ok()?;
-        let letters = text.lines().map(serde_json::from_str::<serde_json::Value>);
-        let letters: Vec<_> = letters.collect::<Result<_, _>>().ok()?;
+        let letters = letters(&told)?;
         let events: BTreeSet<_> = letters
             .iter()
             .map(|l| l["event"].as_str().unwrap())
