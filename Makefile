@@ -8,9 +8,10 @@ RUNTIME_DIR ?= $(shell [ "$$(stat -f -c %T /run)" = tmpfs ] && echo /run/chaser 
 ARGS ?=
 # Which campaign `make chaos` runs.
 SEED ?= 1
+CARGO_DENY := 0.20.2
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
-.PHONY: help setup image host packager deb build run lint test chaos failpoints clean-state
+.PHONY: help setup image host packager deb build run lint deny test chaos failpoints clean-state
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -43,6 +44,13 @@ lint: ## format and clippy, of the tests' own feature too
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --all-targets --locked --features failpoints -- -D warnings
+
+deny: ## licences, crates and sources of the lock file; known faults where their database can be reached
+	@cargo deny --version 2>/dev/null | grep -qx "cargo-deny $(CARGO_DENY)" \
+	  || cargo install cargo-deny --locked --version $(CARGO_DENY) --no-default-features --debug --quiet
+	cargo deny --locked check licenses bans sources
+	@if cargo deny --locked fetch db 2>/dev/null; then cargo deny --locked check advisories; \
+	  else echo "chaser: NOT checked for known faults: https://github.com/RustSec/advisory-db cannot be reached"; fi
 
 test: setup host packager tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	@tests/setup
