@@ -58,6 +58,8 @@ pub(super) struct Report {
     pub(super) rows: Vec<Row>,
     pub(super) goals: Vec<Goal>,
     pub(super) notes: Vec<String>,
+    /// Whether it ended before all was measured.
+    incomplete: bool,
 }
 
 impl Unit {
@@ -93,12 +95,19 @@ impl Report {
             rows: Vec::new(),
             goals: Vec::new(),
             notes: Vec::new(),
+            incomplete: false,
         }
     }
 
-    /// Whether everything that was tried succeeded.
+    /// The rest is not measured, because of this.
+    pub(super) fn stopped(&mut self, why: String) {
+        self.incomplete = true;
+        self.notes.push(why);
+    }
+
+    /// Whether everything that was meant to be tried was, and succeeded.
     pub(super) fn all_succeeded(&self) -> bool {
-        self.rows.iter().all(|row| row.summary.failed == 0)
+        !self.incomplete && self.rows.iter().all(|row| row.summary.failed == 0)
     }
 
     /// A figure of its own.

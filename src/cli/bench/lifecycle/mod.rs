@@ -17,7 +17,7 @@ mod compare;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
@@ -67,6 +67,12 @@ enum Subject {
     Warm(Arc<Daemon>, usize),
 }
 
+/// A browser that was started beforehand, or why there is none.
+type Ready = Result<Browser, String>;
+
+/// What one subject took, by stage.
+type Found = BTreeMap<&'static str, Samples>;
+
 /// Milliseconds per stage of one lifecycle.
 type Spans = BTreeMap<&'static str, f64>;
 
@@ -88,14 +94,18 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     for at_a_time in &args.concurrency {
         let at_a_time = usize::from(*at_a_time);
         let rounds = usize::try_from(args.count)?.div_ceil(at_a_time);
-        let mut found = vec![BTreeMap::new(); subjects.len()];
+        let mut found = vec![Found::new(); subjects.len()];
         for round in 1..=rounds {
             progress(format_args!(
                 "{at_a_time} at a time, round {round} of {rounds}"
             ));
-            for (subject, found) in subjects.iter().zip(&mut found) {
-                let notes = &mut report.notes;
-                turn(subject, at_a_time, ground, found, notes).await?;
+            let played = play(&subjects, at_a_time, ground, &mut found, &mut report.notes);
+            if let Err(error) = played.await {
+                // What was measured so far is told all the same.
+                report.stopped(format!(
+                    "{at_a_time} at a time: stopped in round {round} of {rounds}: {error:#}"
+                ));
+                break;
             }
         }
         for (subject, found) in subjects.iter().zip(found) {
@@ -117,29 +127,47 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     Ok(report)
 }
 
-/// One round of one subject.
+/// One round: every subject once.
+async fn play(
+    subjects: &[Subject],
+    at_a_time: usize,
+    ground: &Ground,
+    found: &mut [Found],
+    notes: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    for (subject, found) in subjects.iter().zip(found) {
+        turn(subject, at_a_time, ground, found, notes).await?;
+    }
+    Ok(())
+}
+
+/// One round of one subject. A lifecycle that fails is counted, and the others go on.
+///
+/// # Errors
+/// When what the round leaves behind does not go.
 async fn turn(
     subject: &Subject,
     at_a_time: usize,
     ground: &Ground,
-    found: &mut BTreeMap<&'static str, Samples>,
+    found: &mut Found,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<()> {
-    let prepared = subject.prepare(at_a_time, ground).await?;
-    let lives = (0..at_a_time).map(|number| {
-        let prepared = prepared.get(number);
-        timeout(LIMIT, subject.live(prepared, ground))
-    });
-    for life in join_all(lives).await {
-        let mut spans = Spans::new();
-        let ended = life.context("a lifecycle did not end within two minutes");
-        match ended.and_then(|ended| ended) {
-            Ok(whole) => spans = whole,
-            Err(error) if notes.len() < TOLD => {
-                notes.push(format!("{} failed: {error:#}", subject.named(at_a_time)))
-            }
-            Err(_told_enough) => {}
+    let mut failed = |what: &str, error: anyhow::Error| {
+        if notes.len() < TOLD {
+            notes.push(format!("{} {what}: {error:#}", subject.named(at_a_time)));
         }
+    };
+    let prepared = subject.prepare(at_a_time, ground).await;
+    let lives = prepared.into_iter().map(|prepared| async {
+        let lived = timeout(LIMIT, subject.live(prepared.as_ref(), ground)).await;
+        let lived = lived.context("a lifecycle did not end within two minutes");
+        (lived.and_then(|lived| lived), prepared)
+    });
+    for (life, prepared) in join_all(lives).await {
+        let spans = life.unwrap_or_else(|error| {
+            failed("failed", error);
+            Spans::new()
+        });
         for stage in subject.stages() {
             let samples = found.entry(stage).or_default();
             match spans.get(stage) {
@@ -147,9 +175,9 @@ async fn turn(
                 None => samples.fail(),
             }
         }
-    }
-    for browser in &prepared {
-        ground.stable.remove(browser).await?;
+        if let Some(Ok(browser)) = prepared {
+            ground.stable.remove(&browser).await?;
+        }
     }
     subject.settle().await
 }
@@ -173,22 +201,23 @@ impl Subject {
         }
     }
 
-    /// What has to be there before a round.
-    async fn prepare(&self, at_a_time: usize, ground: &Ground) -> anyhow::Result<Vec<Browser>> {
+    /// What has to be there before a round: a browser each where nothing else starts one.
+    async fn prepare(&self, at_a_time: usize, ground: &Ground) -> Vec<Option<Ready>> {
         match self {
             Self::Raw => {
                 let started = join_all((0..at_a_time).map(|_| awake(ground))).await;
-                started.into_iter().collect()
+                started.into_iter().map(Some).collect()
             }
-            Self::Bare | Self::Cold(_) | Self::Warm(..) => Ok(Vec::new()),
+            Self::Bare | Self::Cold(_) | Self::Warm(..) => (0..at_a_time).map(|_| None).collect(),
         }
     }
 
-    async fn live(&self, prepared: Option<&Browser>, ground: &Ground) -> anyhow::Result<Spans> {
+    async fn live(&self, prepared: Option<&Ready>, ground: &Ground) -> anyhow::Result<Spans> {
         let mut watch = Watch::start();
         match self {
             Self::Raw => {
                 let browser = prepared.context("no browser was prepared")?;
+                let browser = browser.as_ref().map_err(|why| anyhow!(why.clone()))?;
                 visit_directly(browser, ground, &mut watch).await?;
             }
             Self::Bare => {
@@ -231,12 +260,15 @@ impl Subject {
 }
 
 /// A browser that runs and has been spoken to: what a slot of the pool is, too.
-async fn awake(ground: &Ground) -> anyhow::Result<Browser> {
-    let browser = ground.stable.start().await?;
-    let stream = browser.dial().await?;
-    let client = Client::open(stream, browser.path(), &ground.tasks).await?;
-    client.first_page().await?;
-    Ok(browser)
+async fn awake(ground: &Ground) -> Ready {
+    let browser = async {
+        let browser = ground.stable.start().await?;
+        let stream = browser.dial().await?;
+        let client = Client::open(stream, browser.path(), &ground.tasks).await?;
+        client.first_page().await?;
+        anyhow::Ok(browser)
+    };
+    browser.await.map_err(|why| format!("{why:#}"))
 }
 
 async fn visit_directly(
