@@ -8,18 +8,8 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::harness::{
-    Agent, Cdp, Node, Setup, SmallDisk, WallClock, eventually, lab, processes, seconds, session_id,
-    spec,
+    Agent, Cdp, Setup, SmallDisk, WallClock, eventually, lab, processes, seconds, session_id, spec,
 };
-
-async fn stands(node: &Node, name: &str, level: ConditionLevel) -> Condition {
-    let what = format!("{name} is {level:?}");
-    eventually(&what, seconds(30), async || {
-        let mut conditions = node.status().await.conditions.into_iter();
-        conditions.find(|one| one.name == name && one.level() == level)
-    })
-    .await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_of_the_wall_clock_is_shown_and_moves_no_deadline() {
@@ -35,11 +25,11 @@ async fn a_step_of_the_wall_clock_is_shown_and_moves_no_deadline() {
         .unwrap();
     assert_eq!(made.phase(), Phase::Ready);
     let mut cdp = Cdp::open(&format!("ws://{}/sessions/{long}", agent.cdp)).await;
-    stands(&agent.node, "clock", ConditionLevel::Ok).await;
+    agent.node.stands("clock", ConditionLevel::Ok).await;
 
     // Beyond the end of every session, by the wall.
     clock.step(HOUR);
-    let stood = stands(&agent.node, "clock", ConditionLevel::Degraded).await;
+    let stood = agent.node.stands("clock", ConditionLevel::Degraded).await;
     assert_eq!(jumped(&stood), HOUR, "{}", stood.why);
     assert!(agent.node.status().await.admission_stopped.is_empty());
     cdp.call("Browser.getVersion", json!({})).await.unwrap();
@@ -60,7 +50,7 @@ async fn a_step_of_the_wall_clock_is_shown_and_moves_no_deadline() {
     .await;
     assert_eq!(ended.end_reason(), EndReason::TtlExpired);
     eventually("the second step is shown", seconds(30), async || {
-        let stood = stands(&agent.node, "clock", ConditionLevel::Degraded).await;
+        let stood = agent.node.stands("clock", ConditionLevel::Degraded).await;
         (jumped(&stood) == -2 * HOUR).then_some(())
     })
     .await;
@@ -87,11 +77,14 @@ async fn few_file_descriptors_stop_admission_and_more_bring_it_back() {
     let agent = Agent::start(&lab, config).await;
     let id = session_id();
     agent.node.provision(&id, spec(seconds(600))).await.unwrap();
-    stands(&agent.node, "descriptors", ConditionLevel::Ok).await;
+    agent.node.stands("descriptors", ConditionLevel::Ok).await;
 
     let used = processes::descriptors(agent.pid()).len() as u64;
     let before = limit_descriptors(agent.pid(), used * 2);
-    let stood = stands(&agent.node, "descriptors", ConditionLevel::Degraded).await;
+    let stood = agent
+        .node
+        .stands("descriptors", ConditionLevel::Degraded)
+        .await;
     assert!(stood.why.contains("of this process"), "{}", stood.why);
     let refused = agent
         .node
@@ -107,7 +100,7 @@ async fn few_file_descriptors_stop_admission_and_more_bring_it_back() {
     );
 
     limit_descriptors(agent.pid(), before);
-    stands(&agent.node, "descriptors", ConditionLevel::Ok).await;
+    agent.node.stands("descriptors", ConditionLevel::Ok).await;
     let next = agent
         .node
         .provision(&session_id(), spec(seconds(600)))
@@ -143,16 +136,16 @@ async fn few_inodes_stop_admission_and_more_bring_it_back() {
         .start()
         .await;
     let session = chaser.api.ready_session().await;
-    stands(&chaser.node, "inodes", ConditionLevel::Ok).await;
+    chaser.node.stands("inodes", ConditionLevel::Ok).await;
     disk.crowd(12);
-    let stood = stands(&chaser.node, "inodes", ConditionLevel::Degraded).await;
+    let stood = chaser.node.stands("inodes", ConditionLevel::Degraded).await;
     assert!(stood.why.contains("inodes free at"), "{}", stood.why);
     let refused = chaser.api.post("/v1/sessions", &json!({})).await;
     let message = refused.refused(503, "no_capacity");
     assert!(message.contains("inodes is degraded"), "{message}");
     assert_eq!(session.get().await["status"], "ready");
     disk.disperse();
-    stands(&chaser.node, "inodes", ConditionLevel::Ok).await;
+    chaser.node.stands("inodes", ConditionLevel::Ok).await;
     let next = chaser.api.ready_session().await;
     assert_eq!(next.delete().await.status.as_u16(), 204);
 }

@@ -48,6 +48,7 @@ mod robust;
 mod routes;
 mod scaler;
 mod starting;
+mod strained;
 mod substrate;
 mod supervision;
 mod tls;

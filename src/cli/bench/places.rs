@@ -76,6 +76,13 @@ impl Places {
         last.trim_start_matches("chaser: ").to_owned()
     }
 
+    /// The end of its log, so many lines.
+    pub(super) fn log_tail(&self, lines: usize) -> String {
+        let said = fs::read_to_string(self.log()).unwrap_or_default();
+        let all: Vec<_> = said.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
     /// Writes where the state is until nothing more goes there; how many bytes went.
     ///
     /// # Errors

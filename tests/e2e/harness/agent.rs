@@ -46,6 +46,12 @@ impl Agent {
         Self::start_with(lab, config, (&addresses, Vec::new()), environment).await
     }
 
+    /// The same, begun by other words than its own, which become it.
+    pub async fn start_under(lab: &Lab, config: &str, before: Vec<String>) -> Self {
+        let addresses = lab.egress_addresses(12);
+        Self::start_with(lab, config, (&addresses, before), Vec::new()).await
+    }
+
     /// In the lab's own network, where it leaves from whatever address there is.
     pub async fn start_inside(lab: &Lab, config: &str) -> Self {
         let words = lab.words_of_inside().to_vec();

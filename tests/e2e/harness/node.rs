@@ -5,9 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use chaser::{
     model::SessionId,
     wire::node::{
-        EndReason, Event, GetNodeRequest, GetNodeResponse, GetSessionRequest, ProvisionRequest,
-        Session, SessionSpec, Substrate, TeardownRequest, TeardownResponse, WatchRequest,
-        node_service_client::NodeServiceClient, watch_response::Item,
+        Condition, ConditionLevel, EndReason, Event, GetNodeRequest, GetNodeResponse,
+        GetSessionRequest, ProvisionRequest, Session, SessionSpec, Substrate, TeardownRequest,
+        TeardownResponse, WatchRequest, node_service_client::NodeServiceClient,
+        watch_response::Item,
     },
 };
 use hyper_util::rt::TokioIo;
@@ -16,6 +17,8 @@ use tonic::{
     Status, Streaming,
     transport::{Channel, Endpoint, Uri},
 };
+
+use super::patience::eventually;
 
 #[derive(Clone)]
 pub struct Node {
@@ -46,6 +49,16 @@ impl Node {
     pub async fn status(&self) -> GetNodeResponse {
         let answer = self.dial().await.get_node(GetNodeRequest {}).await;
         answer.unwrap().into_inner()
+    }
+
+    /// Waits until a condition is at this level.
+    pub async fn stands(&self, name: &str, level: ConditionLevel) -> Condition {
+        let what = format!("{name} is {level:?}");
+        eventually(&what, Duration::from_secs(30), async || {
+            let mut conditions = self.status().await.conditions.into_iter();
+            conditions.find(|one| one.name == name && one.level() == level)
+        })
+        .await
     }
 
     pub async fn provision(&self, id: &str, spec: SessionSpec) -> Result<Session, Status> {

@@ -287,6 +287,11 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
+    /// Whether nothing was found yet that must not be.
+    pub(super) fn holds(&self) -> bool {
+        self.ledger.broken.is_empty()
+    }
+
     /// Ends everything and waits until nothing is left.
     pub(super) async fn wind_up(&mut self) -> anyhow::Result<()> {
         self.observe().await?;

@@ -207,7 +207,9 @@ impl Entry {
             }
             (Some(before), None) => broken.push(format!("is back after {before:?}")),
             (None, Some((reason, _))) if !allowed(self.done, *reason) => {
-                broken.push(format!("ended {reason:?} after {:?}", self.done));
+                let why = session.failure.as_ref().map(|failure| &*failure.message);
+                let why = why.unwrap_or("nothing is known of why");
+                broken.push(format!("ended {reason:?} after {:?}: {why}", self.done));
             }
             // Whoever still lives has its event before it.
             (None, None) => self.unheard = false,

@@ -29,6 +29,7 @@ use self::{campaign::Campaign, feet::Feet, ledger::Tally, plan::Action};
 use super::{
     Common, Ground,
     daemon::{Daemon, Wanted},
+    progress,
     report::{Report, Unit},
 };
 
@@ -38,6 +39,8 @@ const DISK_MIB: u32 = 96;
 const CONTAINER_MIB: u64 = 384;
 /// One for each session, those that are just going included.
 const ADDRESSES: u32 = 12;
+/// Of the daemons' log, when something is found.
+const LOG_LINES: usize = 80;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -67,10 +70,17 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     let before = Feet::of(&campaign.daemon).await?;
     let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     let mut steps = 0;
-    while Instant::now() < until && args.steps.is_none_or(|most| steps < most) {
+    // After the first thing that must not be, what comes next says less than the log does.
+    while campaign.holds() && Instant::now() < until && args.steps.is_none_or(|most| steps < most) {
         steps += 1;
         let step = campaign.step().await;
         step.with_context(|| format!("seed {}, step {steps}", args.seed))?;
+    }
+    if !campaign.holds() {
+        let log = campaign.daemon.places.log_tail(LOG_LINES);
+        progress(format_args!(
+            "what must not be was found; the log ends\n{log}"
+        ));
     }
     campaign.wind_up().await?;
     let after = Feet::of(&campaign.daemon).await?;
