@@ -1,16 +1,30 @@
 //! A client of the public API.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use reqwest::{Method, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, header, http::response::Parts};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::fail::{FAILED, Fail, INTERNAL, UNAVAILABLE, fail};
-use crate::daemon::config::operator_key;
+use super::fail::{CONFIG, FAILED, Fail, INTERNAL, UNAVAILABLE, fail};
+use crate::{daemon::config::operator_key, tls};
 
 /// A call that takes longer failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// As much of an answer as is read.
+const MAX_ANSWER: usize = 16 << 20;
 
 /// Where the API is and who asks.
 #[derive(Debug, Clone, clap::Args)]
@@ -24,6 +38,14 @@ pub(super) struct Api {
         global = true
     )]
     url: String,
+    /// Authority (PEM) that an https API's certificate must be of [default: those of this host]
+    #[arg(
+        long = "api-ca",
+        env = "CHASER_API_CA",
+        value_name = "FILE",
+        global = true
+    )]
+    ca: Option<PathBuf>,
     /// API key; better in the environment, or left to the operator's key in the state directory
     #[arg(
         long,
@@ -47,7 +69,7 @@ pub(super) struct Api {
 /// The API, ready to be asked.
 #[derive(Debug)]
 pub(super) struct Client {
-    http: reqwest::Client,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: String,
     key: SecretString,
 }
@@ -62,7 +84,7 @@ impl Api {
             Some(key) => key.clone(),
             None => self.operator_key()?,
         };
-        Client::new(&self.url, &key)
+        Client::new(&self.url, &key, self.ca.as_deref())
     }
 
     /// The key that the first start made: of the given state directory, or of a checkout's.
@@ -88,13 +110,22 @@ impl Api {
 }
 
 impl Client {
-    /// For the API at `url`.
+    /// For the API at `url`, whose certificate is of the authority in `ca`, or of one of this host's.
     ///
     /// # Errors
-    /// When this host's TLS or resolver cannot be set up.
-    pub(super) fn new(url: &str, key: &str) -> anyhow::Result<Self> {
+    /// What is wrong with the authority.
+    pub(super) fn new(url: &str, key: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
+        let tls = tls::trusting(ca).map_err(|error| fail(CONFIG, error.to_string()))?;
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         Ok(Self {
-            http: reqwest::Client::builder().timeout(PATIENCE).build()?,
+            http: legacy::Client::builder(TokioExecutor::new()).build(connector),
             url: url.trim_end_matches('/').to_owned(),
             key: SecretString::from(key.trim()),
         })
@@ -110,22 +141,25 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Option<Value>> {
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(self.key.expose_secret());
+        let key = self.key.expose_secret();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header(header::AUTHORIZATION, format!("Bearer {key}"));
+        let mut text = Bytes::new();
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            text = serde_json::to_vec(body)?.into();
         }
-        let answer = request
-            .send()
+        let request = request.body(Full::new(text));
+        let request = request.map_err(|error| {
+            let sentence = format!("{} cannot be asked: {error}", self.url);
+            fail(CONFIG, sentence)
+        })?;
+        let exchanged = tokio::time::timeout(PATIENCE, self.exchange(request));
+        let (status, text) = exchanged
             .await
-            .map_err(|error| self.unreachable(&error))?;
-        let status = answer.status();
-        let text = answer
-            .text()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+            .unwrap_or_else(|elapsed| Err(self.unreachable(&elapsed)))?;
         if status.is_success() {
             return if text.is_empty() {
                 Ok(None)
@@ -136,17 +170,41 @@ impl Client {
         Err(refusal(status, &text).into())
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        let sentence = if error.is_connect() {
-            format!(
-                "nothing answers at {}; is `chaser up` running there?",
-                self.url
-            )
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let answer = self.http.request(request).await;
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        let (Parts { status, .. }, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| self.unreachable(&*error))?;
+        Ok((
+            status,
+            String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        ))
+    }
+
+    fn unreachable(&self, error: &(dyn Error + 'static)) -> anyhow::Error {
+        let mut cause = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let hint = if is_refused(cause) {
+            "; is `chaser up` running there?"
+        } else if cause.to_string().contains("UnknownIssuer") {
+            "; name the authority of its certificate with --api-ca"
         } else {
-            format!("the API at {} did not answer: {error}", self.url)
+            ""
         };
+        let sentence = format!("the API at {} cannot be asked: {cause}{hint}", self.url);
         fail(UNAVAILABLE, sentence)
     }
+}
+
+fn is_refused(cause: &(dyn Error + 'static)) -> bool {
+    let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    cause.downcast_ref().is_some_and(refused)
 }
 
 /// The API's refusal as a sentence with its code.

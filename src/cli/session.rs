@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Uri, header::HOST};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
+
+use crate::tls::trusting;
 
 /// As much of an answer as is read.
 const MAX_ANSWER: usize = 256 << 10;
@@ -32,16 +34,7 @@ pub(super) struct Web {
 
 impl Web {
     pub(super) fn new() -> Self {
-        let mut roots = RootCertStore::empty();
-        // What cannot be read is not trusted; a host without any trusts nobody over TLS.
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = trusting(None).expect("the provider has the default versions");
         Self {
             tls: Arc::new(config),
         }

@@ -1,42 +1,30 @@
-//! The other side: what a client of ours trusts, and what it shows.
+//! The other side: whom a client of ours trusts.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use rustls::{ClientConfig, client::ResolvesClientCert, sign::CertifiedKey};
+use rustls::{ClientConfig, RootCertStore};
 
-use super::{Identity, TlsError, identity::authorities, provider};
+use super::{TlsError, identity::authorities, provider};
 
-/// A client that trusts the authority in `ca` and nobody else, and shows `identity` where it is asked.
+/// A client that trusts the authority in `ca` and nobody else; without one, those of this host.
 ///
 /// # Errors
 /// [`TlsError`] names what is wrong with the authority.
-pub fn trusting(ca: &Path, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider())
+pub fn trusting(ca: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let roots = match ca {
+        Some(ca) => authorities(ca)?,
+        None => hosts_own(),
+    };
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Setup(error.to_string()))?
-        .with_root_certificates(authorities(ca)?);
-    Ok(Arc::new(match identity {
-        Some(identity) => {
-            let shown = Arc::new(Shown(Arc::clone(&identity.certified)));
-            builder.with_client_cert_resolver(shown)
-        }
-        None => builder.with_no_client_auth(),
-    }))
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
-#[derive(Debug)]
-struct Shown(Arc<CertifiedKey>);
-
-impl ResolvesClientCert for Shown {
-    fn resolve(
-        &self,
-        _hints: &[&[u8]],
-        _schemes: &[rustls::SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
+/// What cannot be read is not trusted; a host without any authority trusts nobody over TLS.
+fn hosts_own() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
 }

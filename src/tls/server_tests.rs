@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use rustls::pki_types::ServerName;
+use rustls::{client::ResolvesClientCert, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -48,12 +48,17 @@ impl Stand {
         &self,
         client: Option<&Identity>,
     ) -> (Result<Stream, Refused>, io::Result<TlsStream<TcpStream>>) {
-        let config = trusting(self.ca.path(), client).unwrap();
+        let mut config = trusting(Some(self.ca.path())).unwrap();
+        if let Some(client) = client {
+            config.client_auth_cert_resolver = Arc::new(Showing(Arc::clone(&client.certified)));
+        }
         let address = self.listener.local_addr().unwrap();
         let dial = async {
             let stream = TcpStream::connect(address).await.unwrap();
             let name = ServerName::try_from("localhost").unwrap();
-            TlsConnector::from(config).connect(name, stream).await
+            TlsConnector::from(Arc::new(config))
+                .connect(name, stream)
+                .await
         };
         let accept = async {
             let (stream, _peer) = self.listener.accept().await.unwrap();
@@ -64,6 +69,23 @@ impl Stand {
 
     async fn admits(&self, client: Option<&Identity>) -> Result<Stream, Refused> {
         self.meet(client).await.0
+    }
+}
+
+#[derive(Debug)]
+struct Showing(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Showing {
+    fn resolve(
+        &self,
+        _hints: &[&[u8]],
+        _schemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{
-    Agent, Lab, Library, Pki, Setup, eventually, lab, processes, seconds, session_id, spec,
+    Agent, Chaser, Lab, Library, Pki, Setup, eventually, lab, processes, seconds, session_id, spec,
 };
 
 /// Until the log has a line with these words.
@@ -177,6 +177,8 @@ async fn api_and_gateway_speak_tls_and_a_renewal_is_felt_by_no_client() {
     drop(plain.read_to_end(&mut Vec::new()).await);
     logged(&chaser.state_dir.join("up.log"), "does not speak TLS").await;
 
+    operators_see_it(&chaser, (&ours, &pki(&lab, "elsewhere")), &id).await;
+
     let url = format!("wss://localhost:{}/sessions/{id}", chaser.cdp.port());
     let mut client = Library::Patchright.start_trusting(&ours.path("ca.pem"));
     client.must("connect", json!({ "url": url })).await;
@@ -204,6 +206,39 @@ async fn api_and_gateway_speak_tls_and_a_renewal_is_felt_by_no_client() {
     client.goto(&origin.http("/still")).await;
     assert!(!client.was_disconnected());
     whole_messages(&ours, &cdp, &id).await;
+}
+
+/// The command line knows whom it asks: by the authority that it is told, and nobody else's word.
+async fn operators_see_it(chaser: &Chaser, (ours, elsewhere): (&Pki, &Pki), id: &str) {
+    let url = chaser
+        .api
+        .base()
+        .replace("http://127.0.0.1", "https://localhost");
+    let asked = async |words: &[&str]| {
+        let told = ["session", "list", "--api", &url, "--api-key", "sk_test"];
+        let run = chaser.command(&[&told, words].concat()).output();
+        let output = run.await.unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat());
+        (output.status.code().unwrap(), said.unwrap())
+    };
+    let file = |pki: &Pki| pki.path("ca.pem").to_str().unwrap().to_owned();
+    let (code, said) = asked(&["--api-ca", &file(ours)]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        !said.contains(id),
+        "no session of this node's other clients: {said}"
+    );
+    for words in [&["--api-ca", &file(elsewhere)][..], &[]] {
+        let (code, said) = asked(words).await;
+        assert_eq!(code, 69, "{said}");
+        assert!(
+            said.contains("name the authority of its certificate with --api-ca"),
+            "{said}"
+        );
+    }
+    let (code, said) = asked(&["--api-ca", "/nowhere"]).await;
+    assert_eq!(code, 64, "{said}");
+    assert!(said.contains("/nowhere cannot be read"), "{said}");
 }
 
 /// Messages of every size pass whole, and the close is said.

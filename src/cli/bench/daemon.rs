@@ -6,12 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use hyper::Method;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use parking_lot::Mutex;
-use reqwest::Method;
 use serde_json::json;
 use tokio::{
     net::TcpStream,
@@ -121,7 +121,7 @@ impl Daemon {
         Ok(Self {
             child: Mutex::new(child),
             command: Mutex::new(command),
-            api: Client::new(&format!("http://{api}"), &key)?,
+            api: Client::new(&format!("http://{api}"), &key, None)?,
             places,
             cdp,
             admin,

@@ -11,11 +11,11 @@ use super::{
 };
 
 /// Variables with our prefix that are no keys of the configuration.
-const NOT_KEYS: [&str; 3] = [
+const NOT_KEYS: [&str; 4] = [
     "CHASER_CONFIG",
     "CHASER_API_KEY",
+    "CHASER_API_CA",
     "CHASER_API_URL",
-    // Read by the test suite, which starts this program.
 ];
 const PREFIX: &str = "CHASER_";
 
