@@ -55,10 +55,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let sources = args.run.sources();
     let config = Config::load(&sources).map_err(fail::config)?;
-    telemetry::start(&config.log);
-    Box::pin(agent::run(config, &sources))
-        .await
-        .map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
+    let telemetry = telemetry::start(&config.log);
+    let ended = Box::pin(agent::run(config, &sources)).await;
+    telemetry.finish().await;
+    ended.map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
     Ok(ExitCode::SUCCESS)
 }
 

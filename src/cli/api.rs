@@ -38,10 +38,10 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let sources = args.sources();
     let config = Config::load(&sources).map_err(fail::config)?;
-    telemetry::start(&config.log);
-    Box::pin(front::run(config, &sources))
-        .await
-        .map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
+    let telemetry = telemetry::start(&config.log);
+    let ended = Box::pin(front::run(config, &sources)).await;
+    telemetry.finish().await;
+    ended.map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
     Ok(ExitCode::SUCCESS)
 }
 

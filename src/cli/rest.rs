@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,16 +10,14 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, header, http::response::Parts};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::fail::{CONFIG, FAILED, Fail, INTERNAL, UNAVAILABLE, fail};
-use crate::{daemon::config::operator_key, tls};
+use crate::{
+    daemon::config::operator_key,
+    tls::{self, Https},
+};
 
 /// A call that takes longer failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,7 +68,7 @@ pub(super) struct Api {
 /// The API, ready to be asked.
 #[derive(Debug)]
 pub(super) struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Https,
     url: String,
     key: SecretString,
 }
@@ -115,17 +114,9 @@ impl Client {
     /// # Errors
     /// What is wrong with the authority.
     pub(super) fn new(url: &str, key: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
-        let tls = tls::trusting(ca).map_err(|error| fail(CONFIG, error.to_string()))?;
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
+        let http = tls::https(ca).map_err(|error| fail(CONFIG, error.to_string()))?;
         Ok(Self {
-            http: legacy::Client::builder(TokioExecutor::new()).build(connector),
+            http,
             url: url.trim_end_matches('/').to_owned(),
             key: SecretString::from(key.trim()),
         })
@@ -186,13 +177,10 @@ impl Client {
     }
 
     fn unreachable(&self, error: &(dyn Error + 'static)) -> anyhow::Error {
-        let mut cause = error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
+        let cause = root(error);
         let hint = if is_refused(cause) {
             "; is `chaser up` running there?"
-        } else if cause.to_string().contains("UnknownIssuer") {
+        } else if is_of_another_authority(cause) {
             "; name the authority of its certificate with --api-ca"
         } else {
             ""
@@ -202,9 +190,33 @@ impl Client {
     }
 }
 
+/// What all of it came from; an error of I/O hides what it was made of from its sources.
+fn root<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    loop {
+        let within = error.downcast_ref().and_then(io::Error::get_ref);
+        let within = within.map(|within| within as &(dyn Error + 'static));
+        match within.or_else(|| error.source()) {
+            Some(deeper) => error = deeper,
+            None => return error,
+        }
+    }
+}
+
 fn is_refused(cause: &(dyn Error + 'static)) -> bool {
-    let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     cause.downcast_ref().is_some_and(refused)
+}
+
+fn is_of_another_authority(cause: &(dyn Error + 'static)) -> bool {
+    use rustls::{CertificateError, Error::InvalidCertificate};
+
+    // The latter where two authorities go by the same name.
+    matches!(
+        cause.downcast_ref(),
+        Some(InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature
+        ))
+    )
 }
 
 /// The API's refusal as a sentence with its code.

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tracing::{Instrument, debug, debug_span};
+use tracing::{Instrument, Span, debug, debug_span, field};
 
 use super::{
     Control, ControlError, Limits, NodeError, Record, Sighting, Status, Workspace,
@@ -101,7 +101,10 @@ impl Control {
     pub async fn create(&self, workspace: Workspace, order: Order) -> Result<Record, ControlError> {
         let (this, wait) = (self.clone(), order.wait);
         let placed = self
-            .finish("create", async move { this.place(workspace, order).await })
+            .finish("create", async move {
+                let span = debug_span!("order", session = field::Empty);
+                this.place(workspace, order).instrument(span).await
+            })
             .await;
         let (record, spec) = placed?;
         if wait && record.status == Status::Creating {
@@ -139,6 +142,7 @@ impl Control {
             ttl: order.ttl,
             created_at: wall_now(),
         };
+        Span::current().record("session", field::display(&new.id));
         let admit = self.inner.store.admit(new, limits);
         let record = admit.instrument(debug_span!("admit")).await?;
         let spec = SessionSpec {

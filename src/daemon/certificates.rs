@@ -1,6 +1,7 @@
 //! The certificates of one role's listeners, and their reload.
 
 use sd_notify::NotifyState;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -38,7 +39,8 @@ impl Certificates {
                 let clients = (&*config.client_ca, Allowed::new(&config.client_names));
                 node = Some(Server::mutual(&identity, clients, Protocol::Http2)?);
             }
-            info!(until = %identity.expires_at(), cert = %config.cert.display(), "TLS is on");
+            let until = identity.expires_at().format(&Rfc3339).unwrap_or_default();
+            info!(until, cert = %config.cert.display(), "TLS is on");
             shown = Some(identity);
         }
         Ok(Self {

@@ -8,6 +8,7 @@ use crate::relay::server::{self, Failed, Options};
 /// # Errors
 /// [`Failed`] when it cannot start.
 pub fn run(options: &Options) -> Result<(), Failed> {
-    telemetry::start(&telemetry::Config::default());
+    // Lines only: what a relay does for others is too much to be traced.
+    drop(telemetry::start(&telemetry::Config::default()));
     server::run(options)
 }

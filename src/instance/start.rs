@@ -75,7 +75,9 @@ pub(super) struct Held {
 /// The whole way up, bounded; a failure says what the container had to say.
 pub(super) async fn run(asked: Requested<'_>) -> Result<Attached, StartError> {
     let (tools, row) = (asked.tools, asked.row.clone());
-    let outcome = async { asked.start().await?.furnish().await?.attach().await }.await;
+    let whole = async { asked.start().await?.furnish().await?.attach().await };
+    let outcome = whole.instrument(debug_span!("launch", instance = %row.id));
+    let outcome = outcome.await;
     match outcome {
         Ok(attached) => Ok(attached),
         Err(error) => Err(explain(tools, &row, error).await),

@@ -48,7 +48,10 @@ impl<G: Ground> Driver<G> {
     pub(super) async fn run(mut self, fresh: Option<Fresh>) {
         let lived = async {
             match (fresh, self.state) {
-                (Some(fresh), _) => self.create(fresh).await?,
+                (Some(fresh), _) => {
+                    let span = debug_span!("provision", session = %self.row.id);
+                    self.create(fresh).instrument(span).await?;
+                }
                 (None, State::Closing(reason)) => self.finish(Asked::quietly(reason)).await?,
                 (None, State::Creating) => {
                     self.fail(failure(
@@ -103,6 +106,11 @@ impl<G: Ground> Driver<G> {
 
     /// Somebody wants it to end: journal that, ask the arbiter, and do as it says.
     pub(super) async fn finish(&mut self, asked: Asked) -> Result<(), Stopped> {
+        let span = debug_span!("release", session = %self.row.id);
+        self.settle(asked).instrument(span).await
+    }
+
+    async fn settle(&mut self, asked: Asked) -> Result<(), Stopped> {
         let was_ended = self.row.phase == Phase::Ended;
         self.cause = self.cause.take().or(asked.cause);
         let input = if self.state == State::Creating && asked.reason == EndReason::Error {

@@ -52,4 +52,5 @@ mod strained;
 mod substrate;
 mod supervision;
 mod tls;
+mod traces;
 mod units;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use chaser::runtime::Tasks;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::harness::{Cdp, Lab, Machine, eventually, lab, seconds};
@@ -114,6 +114,13 @@ async fn a_node_that_hangs_is_replaced_and_neither_that_nor_a_restart_is_felt() 
     machine.drop_in("chaser-node.service", "[Service]\nWatchdogSec=4s\n");
     started(&machine).await;
     assert_eq!(machine.shows("chaser-node", "StatusText"), "ready");
+    // Each field of a line is one of its entry in the journal, and is in the line as well.
+    let api = machine.api.base().trim_start_matches("http://");
+    let entry = machine.must(&format!("journalctl --output json CHASER_API={api}"));
+    let entry: Value = serde_json::from_str(&entry).unwrap();
+    assert_eq!(entry["MESSAGE"], format!("ready api={api}"), "{entry}");
+    assert_eq!(entry["_SYSTEMD_UNIT"], "chaser-api.service", "{entry}");
+    assert_eq!(entry["PRIORITY"], "6", "{entry}");
     let session = machine.api.ready_session().await;
     let mut traffic = Traffic::on(&session.cdp_url).await;
     let (relay, first) = (

@@ -50,6 +50,15 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
         format!("is \"{url}\", but must be empty or start with ws:// or wss:// and name a host"),
     )?;
     require(
+        config.log.has_valid_traces(),
+        "log.traces",
+        format!(
+            "is \"{}\", but must be empty or a collector's whole URL, such as \
+             http://127.0.0.1:4318/v1/traces",
+            config.log.traces
+        ),
+    )?;
+    require(
         config.log.filter().is_ok(),
         "log.level",
         format!(

@@ -124,7 +124,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "CHASER_LOG_FORMAT",
         "xml",
         "`log.format`",
-        "`text` or `json`",
+        "`text`, `json`, `journald`",
     ),
     ("CHASER_LOG_LEVEL", "lo=u=d", "`log.level`", "debug"),
     (

@@ -17,6 +17,8 @@ pub struct Got {
     pub path: String,
     pub headers: HeaderMap,
     pub body: String,
+    /// The same, where it is no text.
+    pub raw: Bytes,
 }
 
 impl Got {
@@ -53,7 +55,8 @@ impl Receiver {
                 method: method.to_string(),
                 path: uri.to_string(),
                 headers,
-                body: String::from_utf8(body.to_vec()).unwrap(),
+                body: String::from_utf8_lossy(&body).into_owned(),
+                raw: body,
             };
             let (status, text, delay) = reply(&request);
             memory.lock().push(request);
