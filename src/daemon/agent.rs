@@ -79,7 +79,7 @@ pub async fn run(config: Config, sources: &Sources) -> Result<(), AgentFailed> {
     // After the lock of the state directory: of two agents the second is refused for that.
     let listener = listen("admin.node_listen", config.admin.node_listen).await?;
     let client = Node::new(config.node_socket()).map_err(ApiFailed::from)?;
-    admin::serve(listener, (client, None), &tasks);
+    admin::serve(listener, (client, None), certificates.shown(), &tasks);
     let started = tokio::select! {
         started = starting.finish(&tasks) => started.map(Some),
         () = end.asked() => Ok(None),

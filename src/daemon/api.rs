@@ -155,7 +155,8 @@ pub async fn start(
     let api = (listeners.api, certificates.api.clone());
     rest::serve(api, control.clone(), display, front);
     let node = control.node().clone();
-    admin::serve(listeners.admin, (node, Some(control.clone())), front);
+    let whole = (node, Some(control.clone()));
+    admin::serve(listeners.admin, whole, certificates.shown(), front);
     Ok(ApiRole { control, operator })
 }
 

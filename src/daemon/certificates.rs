@@ -10,9 +10,12 @@ use super::{
     node::NodeRole,
 };
 use crate::{
-    runtime::systemd::notify,
-    tls::{Allowed, Config, Identity, Protocol, Server, TlsError},
+    runtime::{systemd::notify, wall_now},
+    tls::{Allowed, Config, Identity, Protocol, Server, Shown, TlsError},
 };
+
+/// A certificate with less time than this is worth a warning; the alert rules say so at seven days.
+const SOON: time::Duration = time::Duration::days(14);
 
 /// What this role's listeners show, and whom they let in. Clones share it, and its reloads.
 #[derive(Debug, Clone)]
@@ -40,6 +43,9 @@ impl Certificates {
                 node = Some(Server::mutual(&identity, clients, Protocol::Http2)?);
             }
             let until = identity.expires_at().format(&Rfc3339).unwrap_or_default();
+            if identity.expires_at() - wall_now() < SOON {
+                warn!(until, "the certificate expires soon: renew it, then reload");
+            }
             info!(until, cert = %config.cert.display(), "TLS is on");
             shown = Some(identity);
         }
@@ -51,7 +57,7 @@ impl Certificates {
     }
 
     /// What the gateway should show, now and after each reload.
-    pub(super) fn shown(&self) -> watch::Receiver<Option<Identity>> {
+    pub(super) fn shown(&self) -> Shown {
         self.shown.subscribe()
     }
 

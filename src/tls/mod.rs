@@ -32,6 +32,10 @@ pub use stream::{ReadHalf, Stream, WriteHalf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use tokio::sync::watch;
+
+/// What listeners of this process show, now and after each reload; none: they speak plaintext.
+pub type Shown = watch::Receiver<Option<Identity>>;
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

@@ -207,6 +207,12 @@ async fn api_and_gateway_speak_tls_and_a_renewal_is_felt_by_no_client() {
         },
     )
     .await;
+    let scrape = chaser.metrics().await;
+    let mut lines = scrape.lines();
+    let expiry = lines.find_map(|line| line.strip_prefix("chaser_tls_expiry_timestamp_seconds "));
+    let left =
+        expiry.unwrap().parse::<i64>().unwrap() - time::OffsetDateTime::now_utc().unix_timestamp();
+    assert!((89 * 86_400..=90 * 86_400).contains(&left), "{left}");
     client.goto(&origin.http("/still")).await;
     assert!(!client.was_disconnected());
     whole_messages(&ours, &cdp, &id).await;

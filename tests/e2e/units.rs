@@ -9,10 +9,12 @@ use std::{
 };
 
 use chaser::runtime::Tasks;
+use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::Instant};
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Cdp, Lab, Machine, eventually, lab, seconds};
+use crate::harness::{Cdp, Lab, Machine, Pki, eventually, lab, seconds};
 
 pub const ALL: &str =
     "chaser.target chaser-node chaser-relay chaser-relay.socket chaser-api chaser-drain";
@@ -221,4 +223,71 @@ async fn a_stop_of_the_target_drains_for_longer_than_its_time_out_and_the_next_s
     assert_eq!(ended["ended_reason"], "substrate_down");
     let next = machine.api.ready_session().await;
     assert_eq!(next.delete().await.status, 204);
+}
+
+/// Puts the server's certificate where the configuration says, for both units to read.
+fn certify(machine: &Machine, pki: &Pki) {
+    machine.must("mkdir -p /etc/chaser/tls");
+    for file in ["ca.pem", "server.pem", "server.key"] {
+        let from = pki.path(file);
+        machine.copy(from.to_str().unwrap(), &format!("/etc/chaser/tls/{file}"));
+    }
+    machine.must("cd /etc/chaser/tls && chgrp chaser server.key && chmod 0640 server.key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_shows_renewed_certificates_and_cuts_nobody() {
+    let (lab, _origin) = lab();
+    std::fs::create_dir_all(lab.state_dir()).unwrap();
+    let pki = Pki::init(&lab.state_dir().join("pki"));
+    let config =
+        "[tls]\ncert = \"/etc/chaser/tls/server.pem\"\nkey = \"/etc/chaser/tls/server.key\"\n";
+    let machine = booted(&lab, config).await;
+    certify(&machine, &pki);
+    started(&machine).await;
+    let api = machine.api.base().trim_start_matches("http://").to_owned();
+    let operator = |words: &str| {
+        machine.must(&format!(
+            "CHASER_API_URL=https://{api} CHASER_API_CA=/etc/chaser/tls/ca.pem CHASER_API_KEY=sk_test \
+             chaser session {words} --json"
+        ))
+    };
+    let session: Value = serde_json::from_str(&operator("create --wait")).unwrap();
+    let url = session["cdp_url"].as_str().unwrap();
+    let plain = url.replace("wss://", "ws://");
+    assert_ne!(plain, url, "it says wss");
+    let cdp = machine.cdp.to_string();
+    let stream = pki.dial(&cdp, (&pki, None), "http/1.1").await.unwrap();
+    let (mut client, _) = tokio_tungstenite::client_async(plain, stream)
+        .await
+        .unwrap();
+    let mut answered = async |number: u64| {
+        let command = json!({ "id": number, "method": "Browser.getVersion" });
+        client
+            .send(Message::text(command.to_string()))
+            .await
+            .unwrap();
+        let answer = client.next().await.unwrap().unwrap();
+        let answer: Value = serde_json::from_str(answer.to_text().unwrap()).unwrap();
+        assert_eq!(answer["id"], number, "{answer}");
+    };
+    answered(1).await;
+
+    let before = ["chaser-node", "chaser-relay", "chaser-api"].map(|unit| machine.main_pid(unit));
+    pki.issue("server", &["--host", "localhost", "--host", "127.0.0.1"]);
+    certify(&machine, &pki);
+    machine.must("systemctl reload chaser-node chaser-api");
+    for address in [&cdp, &api] {
+        eventually("the renewed one is shown", seconds(10), async || {
+            let dialled = pki.dial(address, (&pki, None), "http/1.1").await;
+            let shown = dialled.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone();
+            (shown == pki.server()).then_some(())
+        })
+        .await;
+    }
+    answered(2).await;
+    let after = ["chaser-node", "chaser-relay", "chaser-api"].map(|unit| machine.main_pid(unit));
+    assert_eq!(after, before);
+    machine.is_active(ALL, seconds(10)).await;
+    operator(&format!("delete {}", session["id"].as_str().unwrap()));
 }

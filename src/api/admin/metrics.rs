@@ -16,7 +16,12 @@ use prometheus_client::{
 };
 
 use super::{operations::OperationsGauges, pool::PoolGauges, sessions::SessionGauges};
-use crate::{control::Counts, relay::egress::Reason, wire::node as pb};
+use crate::{
+    control::Counts,
+    relay::egress::Reason,
+    tls::{Identity, Shown},
+    wire::node as pb,
+};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -69,14 +74,22 @@ struct NodeGauges {
 pub(super) struct Metrics {
     registry: Arc<Registry>,
     node: NodeGauges,
+    shown: Shown,
+    expiry: Number,
 }
 
 impl Metrics {
     /// With the counters of a control plane, where there is one.
-    pub(super) fn new(counts: Option<&Counts>) -> Self {
+    pub(super) fn new(counts: Option<&Counts>, shown: Shown) -> Self {
         let mut registry = Registry::with_prefix("chaser");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "This program", build);
+        let expiry = Number::default();
+        registry.register(
+            "tls_expiry_timestamp_seconds",
+            "When the certificate of this process expires; 0 without TLS",
+            expiry.clone(),
+        );
         if let Some(counts) = counts {
             counts.register(&mut registry);
         }
@@ -85,6 +98,8 @@ impl Metrics {
         Self {
             registry: Arc::new(registry),
             node,
+            shown,
+            expiry,
         }
     }
 
@@ -94,6 +109,9 @@ impl Metrics {
         node: Option<&pb::GetNodeResponse>,
         sessions: &[pb::Session],
     ) -> Result<String, fmt::Error> {
+        let shown = self.shown.borrow().as_ref().map(Identity::expires_at);
+        let expiry = shown.and_then(|at| at.unix_timestamp().try_into().ok());
+        self.expiry.set(expiry.unwrap_or(0));
         self.node.set(node);
         self.node.each.set(sessions);
         let mut text = String::new();

@@ -34,6 +34,7 @@ use super::http;
 use crate::{
     control::{Control, Node},
     runtime::Tasks,
+    tls::Shown,
     wire::node as pb,
 };
 use metrics::Metrics;
@@ -68,13 +69,19 @@ struct Admin {
 }
 
 /// Serves probes and metrics of a node, and of the control plane in front of it where this process
-/// has one, until the tasks are asked to stop.
-pub fn serve(listener: TcpListener, (node, control): (Node, Option<Control>), tasks: &Tasks) {
-    http::serve("admin", (listener, None), router(node, control), tasks);
+/// has one, until the tasks are asked to stop; `shown` is what other listeners show.
+pub fn serve(
+    listener: TcpListener,
+    (node, control): (Node, Option<Control>),
+    shown: Shown,
+    tasks: &Tasks,
+) {
+    let router = router(node, control, shown);
+    http::serve("admin", (listener, None), router, tasks);
 }
 
-fn router(node: Node, control: Option<Control>) -> Router {
-    let metrics = Metrics::new(control.as_ref().map(Control::counts));
+fn router(node: Node, control: Option<Control>, shown: Shown) -> Router {
+    let metrics = Metrics::new(control.as_ref().map(Control::counts), shown);
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -209,7 +216,11 @@ mod tests {
     async fn a_full_host_is_ready_and_a_silent_node_is_alive() {
         let bench = Bench::start(crate::control::Config::default());
         let node = bench.control.node().clone();
-        let router = router(node, Some(bench.control.clone()));
+        let router = router(
+            node,
+            Some(bench.control.clone()),
+            tokio::sync::watch::channel(None).1,
+        );
         let order = bench.control.order(None, None).unwrap();
         let created = bench.control.create(Workspace::standard(), order).await;
         created.unwrap();

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
-use tokio::sync::watch;
 
 use crate::{
     model::{BootInstant, Ending, InstanceId, SessionId},
     relay::Way,
-    tls::Identity,
+    tls::Shown,
 };
 
 /// What the agent tells at `Hello`.
@@ -41,7 +40,7 @@ pub struct Settings {
     /// How long a browser may answer nobody.
     pub browser_silence: Duration,
     /// What the gateway shows, now and after each reload; none: it speaks plaintext.
-    pub identity: watch::Receiver<Option<Identity>>,
+    pub identity: Shown,
     /// Whether it may do so although other hosts can reach it.
     pub plaintext_beyond_host: bool,
     /// Every session that lives.
