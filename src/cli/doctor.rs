@@ -52,6 +52,7 @@ pub(super) fn subject(config: &Config) -> Subject {
             ("cdp", config.cdp.listen),
             ("admin", config.admin.listen),
         ],
+        tls: config.tls.clone(),
         egress: config.egress.addresses.clone(),
         trial: chromium::container(&config.instance.image, &profile, &config.instance),
         devtools: chromium::DEVTOOLS,

@@ -11,11 +11,8 @@ use super::{
 };
 use crate::{
     runtime::{systemd::notify, wall_now},
-    tls::{Allowed, Config, Identity, Protocol, Server, Shown, TlsError},
+    tls::{Allowed, Config, Identity, Protocol, SOON, Server, Shown, TlsError},
 };
-
-/// A certificate with less time than this is worth a warning; the alert rules say so at seven days.
-const SOON: time::Duration = time::Duration::days(14);
 
 /// What this role's listeners show, and whom they let in. Clones share it, and its reloads.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! what an operator would do about it. Two of them look by doing: one sandboxed browser is really
 //! started, exactly as a session's would be, and its network namespace is really entered.
 
+mod certificates;
 pub mod cgroup;
 mod engine;
 mod machine;
@@ -17,7 +18,11 @@ use std::{
     path::PathBuf,
 };
 
-use crate::docker::{ContainerSpec, Docker};
+use crate::{
+    docker::{ContainerSpec, Docker},
+    runtime::wall_now,
+    tls,
+};
 
 pub use probe::{Outcome, Probe};
 
@@ -34,6 +39,8 @@ pub struct Subject {
     pub relay_user: String,
     /// What will be listened on, by name.
     pub listen: Vec<(&'static str, SocketAddr)>,
+    /// What will be shown there.
+    pub tls: tls::Config,
     /// The addresses that sessions leave from.
     pub egress: Vec<IpAddr>,
     /// A browser like that of a session, to be started and removed again.
@@ -50,6 +57,7 @@ pub async fn examine(subject: &Subject, mut tell: impl FnMut(&Probe)) -> Vec<Pro
         done.push(probe);
     };
     machine::probes(subject).into_iter().for_each(&mut add);
+    add(certificates::probe(&subject.tls, wall_now()));
     match Docker::connect(&subject.docker).await {
         Ok(docker) => {
             engine::probes(&docker, &subject.trial.image)

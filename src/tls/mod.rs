@@ -34,6 +34,9 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use tokio::sync::watch;
 
+/// A certificate with less time than this is worth a warning; the alert rules say so at seven days.
+pub const SOON: time::Duration = time::Duration::days(14);
+
 /// What listeners of this process show, now and after each reload; none: they speak plaintext.
 pub type Shown = watch::Receiver<Option<Identity>>;
 

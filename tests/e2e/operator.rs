@@ -200,6 +200,7 @@ async fn doctor_has_a_line_for_everything_that_a_host_needs() {
         "disk",
         "memory",
         "ports",
+        "tls",
         "egress",
         "image",
     ] {

@@ -123,6 +123,15 @@ async fn a_node_that_hangs_is_replaced_and_neither_that_nor_a_restart_is_felt() 
     assert_eq!(entry["MESSAGE"], format!("ready api={api}"), "{entry}");
     assert_eq!(entry["_SYSTEMD_UNIT"], "chaser-api.service", "{entry}");
     assert_eq!(entry["PRIORITY"], "6", "{entry}");
+    for unit in ["chaser-node", "chaser-relay", "chaser-api"] {
+        let entries = machine.must(&format!(
+            "journalctl --unit {unit} --output json _TRANSPORT=journal"
+        ));
+        assert!(
+            entries.contains("\"TARGET\":\"chaser::"),
+            "{unit}: {entries}"
+        );
+    }
     let session = machine.api.ready_session().await;
     let mut traffic = Traffic::on(&session.cdp_url).await;
     let (relay, first) = (
