@@ -9,6 +9,7 @@ use crate::relay::server::{self, Failed, Options};
 /// [`Failed`] when it cannot start.
 pub fn run(options: &Options) -> Result<(), Failed> {
     // Lines only: what a relay does for others is too much to be traced.
-    drop(telemetry::start(&telemetry::Config::default()));
-    server::run(options)
+    server::run(options, || {
+        drop(telemetry::start(&telemetry::Config::default()));
+    })
 }

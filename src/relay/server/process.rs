@@ -105,16 +105,18 @@ pub enum Failed {
     Io(#[from] io::Error),
 }
 
-/// Runs a relay until it is told to stop or nobody needs it.
+/// Runs a relay until it is told to stop or nobody needs it. `log` starts logging, once what was inherited
+/// is closed and not before: its own descriptors would be among that.
 ///
 /// # Errors
 /// [`Failed`] when it cannot start.
-pub fn run(options: &Options) -> Result<(), Failed> {
+pub fn run(options: &Options, log: impl FnOnce()) -> Result<(), Failed> {
     let dir = |source: io::Error| Failed::RuntimeDir {
         path: options.runtime_dir.clone(),
         source,
     };
     privilege::close_inherited()?;
+    log();
     chdir(&options.runtime_dir).map_err(|error| dir(error.into()))?;
     let listener = inherited_listener().map_or_else(
         || {
