@@ -39,6 +39,8 @@ pub struct Setup<'lab> {
 pub struct Chaser {
     child: Child,
     arguments: Vec<String>,
+    /// The network namespace that it runs in, where that is not the machine's own.
+    host: Option<String>,
     pub runtime_dir: PathBuf,
     pub state_dir: PathBuf,
     pub addresses: Vec<IpAddr>,
@@ -127,8 +129,9 @@ impl<'lab> Setup<'lab> {
         let logs = [state_dir.join("up.log"), runtime_dir.join("relay.log")];
         let mut chaser = Chaser {
             _overdue: Overdue::shows(logs),
-            child: launch(&command, &state_dir),
+            child: launch(&command, &state_dir, self.lab.host_namespace().as_deref()),
             arguments: command,
+            host: self.lab.host_namespace(),
             node: Node::new(runtime_dir.join("node.sock")),
             runtime_dir,
             state_dir,
@@ -145,7 +148,7 @@ impl<'lab> Setup<'lab> {
     }
 
     fn address(&self, which: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.lab.port(which)))
+        SocketAddr::new(self.lab.door(), self.lab.port(which))
     }
 
     fn config(&self) -> String {
@@ -190,7 +193,7 @@ impl Chaser {
 
     /// The same command once more, until it is ready.
     pub async fn restart(&mut self) {
-        self.child = launch(&self.arguments, &self.state_dir);
+        self.child = launch(&self.arguments, &self.state_dir, self.host.as_deref());
         self.wait_until_ready().await;
     }
 
@@ -323,14 +326,20 @@ impl Drop for Chaser {
     }
 }
 
-fn launch(command: &[String], state_dir: &std::path::Path) -> Child {
+fn launch(command: &[String], state_dir: &std::path::Path, host: Option<&str>) -> Child {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
         .open(state_dir.join("up.log"))
         .unwrap();
-    Command::new(env!("CARGO_BIN_EXE_chaser"))
-        .args(command)
+    // `nsenter` becomes what it starts: the pid is the program's.
+    let mut words: Vec<String> = host
+        .map(|name| vec!["nsenter".to_owned(), format!("--net=/run/netns/{name}")])
+        .unwrap_or_default();
+    words.push(env!("CARGO_BIN_EXE_chaser").to_owned());
+    words.extend_from_slice(command);
+    Command::new(&words[0])
+        .args(&words[1..])
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

@@ -6,7 +6,9 @@
 //!   inside     lab<n>i  10.77.n.200 the origin, 10.77.n.201 a neighbour, and what a test adds
 //! ```
 //! What a page must never reach lives inside as well, so that a failing test sends nothing beyond
-//! this machine. The number `n` is held by a file lock: whoever takes it next sweeps what a killed
+//! this machine. A *secluded* lab has its host's side in a namespace too, `lab<n>h`, which knows no
+//! road to anywhere but the lab and, by a second cable, the test (10.78.n.1 to 10.78.n.2): every
+//! packet on every interface there is the program's or what leaked from it. The number `n` is held by a file lock: whoever takes it next sweeps what a killed
 //! run left behind.
 
 use std::{
@@ -27,12 +29,22 @@ const CLAIMS: &str = "/run/chaser-lab";
 
 pub struct Lab {
     number: u8,
+    secluded: bool,
     _claim: File,
 }
 
 impl Lab {
     /// Takes a free number, removes what an earlier owner left, and lays the cable.
     pub fn new() -> Self {
+        Self::lay(false)
+    }
+
+    /// The same, where the program under test has a host to itself.
+    pub fn secluded() -> Self {
+        Self::lay(true)
+    }
+
+    fn lay(secluded: bool) -> Self {
         fs::create_dir_all(CLAIMS).unwrap();
         let (number, claim) = (1..=250)
             .find_map(|number| {
@@ -44,21 +56,38 @@ impl Lab {
             .expect("one of 250 labs is free");
         let lab = Self {
             number,
+            secluded,
             _claim: claim,
         };
         lab.sweep();
         let (n, host, inside) = (number, lab.host_link(), lab.inside_link());
         let namespace = lab.namespace();
-        ip(
-            None,
-            &format!(
-                "netns add {namespace}\n\
-                 link add {host} type veth peer name {inside} netns {namespace}\n\
+        ip(None, &format!("netns add {namespace}\n"));
+        if let Some(own) = lab.host_namespace() {
+            ip(
+                None,
+                &format!(
+                    "netns add {own}\n\
+                     link add lab{n}m type veth peer name lab{n}a netns {own}\n\
+                     addr add 10.78.{n}.1/30 dev lab{n}m\n\
+                     link set lab{n}m up\n"
+                ),
+            );
+            ip(
+                Some(&own),
+                &format!(
+                    "link set lo up\n\
+                     addr add 10.78.{n}.2/30 dev lab{n}a\n\
+                     link set lab{n}a up\n"
+                ),
+            );
+        }
+        lab.on_host(&format!(
+            "link add {host} type veth peer name {inside} netns {namespace}\n\
                  addr add 10.77.{n}.1/24 dev {host}\n\
                  addr add fd77:{n}::1/64 dev {host} nodad\n\
                  link set {host} up\n"
-            ),
-        );
+        ));
         ip(
             Some(&namespace),
             &format!(
@@ -99,14 +128,14 @@ impl Lab {
             .iter()
             .map(|ip| format!("addr replace {ip}/32 dev {link}\n"))
             .collect();
-        ip(None, &lines);
+        self.on_host(&lines);
         addresses
     }
 
     /// Takes an egress address off the host's side again.
     pub fn lose_address(&self, address: IpAddr) {
         let link = self.host_link();
-        ip(None, &format!("addr del {address}/32 dev {link}\n"));
+        self.on_host(&format!("addr del {address}/32 dev {link}\n"));
     }
 
     /// An address from anywhere else in the world, inside, with the host's road to it.
@@ -116,7 +145,7 @@ impl Lab {
             Some(&namespace),
             &format!("addr add {address}/32 dev {inside}\n"),
         );
-        ip(None, &format!("route add {address}/32 dev {host}\n"));
+        self.on_host(&format!("route add {address}/32 dev {host}\n"));
     }
 
     /// One more address inside, which the host has a road to.
@@ -126,6 +155,33 @@ impl Lab {
         let line = format!("addr replace {address}/24 dev {inside}\n");
         ip(Some(&self.namespace()), &line);
         address
+    }
+
+    /// Where the program under test shall listen, and whose loopback nobody else uses.
+    pub fn door(&self) -> IpAddr {
+        if self.secluded {
+            IpAddr::from([10, 78, self.number, 2])
+        } else {
+            Ipv4Addr::LOCALHOST.into()
+        }
+    }
+
+    /// The namespace of the host's side, where that is not the machine's own.
+    pub fn host_namespace(&self) -> Option<String> {
+        self.secluded.then(|| format!("lab{}h", self.number))
+    }
+
+    /// Work as a process of the host's side would do it.
+    pub fn host_side<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self.host_namespace() {
+            Some(own) => within(&own, work),
+            None => work(),
+        }
+    }
+
+    /// Lines for `ip -batch` on the host's side.
+    fn on_host(&self, lines: &str) {
+        ip(self.host_namespace().as_deref(), lines);
     }
 
     /// A TCP listener inside.
@@ -186,15 +242,8 @@ impl Lab {
         format!("lab{}i", self.number)
     }
 
-    /// Runs on a thread of its own, because the thread stays in the namespace until it ends.
     fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let namespace = File::open(format!("/run/netns/{}", self.namespace())).unwrap();
-        thread::spawn(move || {
-            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        })
-        .join()
-        .unwrap()
+        within(&self.namespace(), work)
     }
 
     /// Everything that may carry this number; absence is success.
@@ -218,9 +267,12 @@ impl Lab {
     }
 
     fn unplug(&self) {
+        let n = self.number;
         for words in [
             ["link", "del", self.host_link().as_str()],
             ["netns", "del", self.namespace().as_str()],
+            ["link", "del", &format!("lab{n}m")],
+            ["netns", "del", &format!("lab{n}h")],
         ] {
             // The usual answer is that there is no such thing.
             drop(
@@ -243,6 +295,17 @@ impl Drop for Lab {
             drop(fs::remove_dir_all(directory));
         }
     }
+}
+
+/// Work in a named namespace, on a thread that ends there.
+pub fn within<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
+    thread::spawn(move || {
+        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        work()
+    })
+    .join()
+    .unwrap()
 }
 
 /// Lines for `ip -batch`, on the host or inside.

@@ -30,8 +30,10 @@ mod rest;
 mod small_disk;
 mod trap;
 pub mod trusting;
+mod turn;
 mod upstream;
 mod wall_clock;
+mod wire;
 
 use ::chaser::runtime::Tasks;
 
@@ -57,8 +59,10 @@ pub use receiver::{Got, Receiver, Reply};
 pub use rest::{Answer, Api, Session};
 pub use small_disk::SmallDisk;
 pub use trap::Trap;
+pub use turn::{TURN_LOGIN, Turn};
 pub use upstream::{LOGIN, Software, Upstream};
 pub use wall_clock::WallClock;
+pub use wire::{Kind, Packet, Wire};
 
 /// A lab with its origin: where nearly every test begins.
 pub fn lab() -> (Lab, Origin) {

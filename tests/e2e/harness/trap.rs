@@ -31,6 +31,13 @@ impl Trap {
         Self::set(TcpListener::from_std(listener).unwrap(), tasks)
     }
 
+    /// On an address of the host's side of a lab.
+    pub fn on_the_side_of(lab: &Lab, address: SocketAddr, tasks: &Tasks) -> Self {
+        let listener = lab.host_side(move || std::net::TcpListener::bind(address).unwrap());
+        listener.set_nonblocking(true).unwrap();
+        Self::set(TcpListener::from_std(listener).unwrap(), tasks)
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }
