@@ -193,6 +193,7 @@ fn of_session(session: &pb::Session) -> Value {
         pb::EndReason::IdleExpired => "idle_expired",
         pb::EndReason::AbandonedOrphan => "abandoned_orphan",
         pb::EndReason::SubstrateDown => "substrate_down",
+        pb::EndReason::QuotaExceeded => "quota_exceeded",
         pb::EndReason::Error => "error",
     };
     let failure = session

@@ -300,7 +300,7 @@ impl Instances {
                 failure: None,
                 ooms,
             };
-            driver.run().await;
+            Box::pin(driver.run()).await;
             if !stop.is_cancelled() {
                 all.lock().remove(&id);
                 changes.send_modify(|count| *count += 1);

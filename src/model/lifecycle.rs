@@ -32,6 +32,8 @@ pub enum EndReason {
     AbandonedOrphan,
     /// The browser, its container, Docker or the host failed underneath it.
     SubstrateDown,
+    /// The bytes that it might move are moved.
+    QuotaExceeded,
     /// It failed before it was ready.
     Error,
 }
@@ -48,12 +50,13 @@ pub struct UnknownWord {
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ClientDelete,
         Self::TtlExpired,
         Self::IdleExpired,
         Self::AbandonedOrphan,
         Self::SubstrateDown,
+        Self::QuotaExceeded,
         Self::Error,
     ];
 
@@ -66,6 +69,7 @@ impl EndReason {
             Self::IdleExpired => "idle_expired",
             Self::AbandonedOrphan => "abandoned_orphan",
             Self::SubstrateDown => "substrate_down",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::Error => "error",
         }
     }
@@ -80,6 +84,7 @@ impl EndReason {
             Self::AbandonedOrphan => 4004,
             Self::SubstrateDown => 4005,
             Self::Error => 4006,
+            Self::QuotaExceeded => 4007,
         }
     }
 
@@ -87,9 +92,11 @@ impl EndReason {
     #[must_use]
     pub const fn billable(self) -> bool {
         match self {
-            Self::ClientDelete | Self::TtlExpired | Self::IdleExpired | Self::AbandonedOrphan => {
-                true
-            }
+            Self::ClientDelete
+            | Self::TtlExpired
+            | Self::IdleExpired
+            | Self::AbandonedOrphan
+            | Self::QuotaExceeded => true,
             Self::SubstrateDown | Self::Error => false,
         }
     }

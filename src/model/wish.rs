@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, fmt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::Limits;
+
 /// Which egress route a session is to have; nothing asked means any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -23,6 +25,8 @@ pub struct EgressWish {
     pub sticky: String,
     /// The client's own proxy, in place of a route.
     pub own: Option<OwnProxy>,
+    /// What the session may take of it; a route's own limits hold as well.
+    pub limits: Limits,
 }
 
 /// A proxy that a client brings.
@@ -81,6 +85,7 @@ impl EgressWish {
         *self
             != Self {
                 sticky: self.sticky.clone(),
+                limits: self.limits,
                 ..Self::default()
             }
     }

@@ -146,7 +146,8 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
         gateway: None,
     };
     let welcome = link.greet(&known.sessions).await?;
-    let routes = Routes::new(parts.egress.all()?, journal.clone(), &known.leases);
+    let routes = Routes::new(parts.egress.all()?, journal.clone(), &known.leases)
+        .drained(parts.egress.drained()?);
     let tools = Tools::new(
         known.node,
         (parts.instance, parts.profiles),

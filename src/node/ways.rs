@@ -103,12 +103,16 @@ impl Node {
         Ok((self.look(name, &way).await?, began.elapsed()))
     }
 
-    /// Takes a route out of service, or `back`: nobody new is given it, who has it keeps it. Forgotten
-    /// when the agent restarts.
+    /// Takes a route out of service, or `back`: nobody new is given it, who has it keeps it. Remembered
+    /// across restarts of the agent.
     ///
     /// # Errors
-    /// [`NodeError::UnknownRoute`].
+    /// [`NodeError::UnknownRoute`], and [`Refused`] where it cannot be written down: nothing changes then.
     pub fn drain_route(&self, name: &str, back: bool) -> Result<(), NodeError> {
+        if self.routes().named(name).is_none() {
+            return Err(unknown(name));
+        }
+        self.inner.egress.drain(name, back)?;
         if !self.routes().drain(name, back) {
             return Err(unknown(name));
         }

@@ -3,11 +3,16 @@
 //! Secrets are in it, so it has one road: the relay's Unix socket. Nothing here can be serialised,
 //! and what `Debug` prints names no user and no password.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use secrecy::SecretString;
 
-use crate::model::UnknownWord;
+use super::Bounds;
+use crate::model::{Limits, UnknownWord};
 
 /// The way out of one session.
 #[derive(Debug, Clone, Default)]
@@ -18,8 +23,14 @@ pub struct Way {
     pub interface: String,
     /// Where connections go instead of to their targets.
     pub upstream: Option<Upstream>,
+    /// Who is asked for the addresses of names, from `source`; empty: whom the node asks.
+    pub nameservers: Vec<SocketAddr>,
     /// What a browser at the end of it would say of where it is.
     pub place: Place,
+    /// What the session may take of it.
+    pub limits: Limits,
+    /// Where it may lead.
+    pub bounds: Bounds,
 }
 
 /// What a browser says of where it is; what is empty is left to its device profile.

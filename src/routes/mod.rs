@@ -29,7 +29,7 @@ mod state;
 mod template;
 mod watch;
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tracing::warn;
@@ -143,6 +143,17 @@ impl Routes {
         }
     }
 
+    /// With these out of service; a name that is no route's says nothing.
+    #[must_use]
+    pub fn drained(self, names: BTreeSet<String>) -> Self {
+        {
+            let mut state = self.state.lock();
+            state.drained = names;
+            state.forget();
+        }
+        self
+    }
+
     /// Other routes from now on. Sessions keep theirs: what they hold stays known until they let go.
     pub fn replace(&self, routes: Vec<Route>) {
         self.state.lock().set(routes);
@@ -201,6 +212,12 @@ impl Routes {
     /// # Errors
     /// [`Lost`]: it is not known any more.
     pub fn way(&self, session: &SessionRow) -> Result<Way, Lost> {
+        let way = self.held_way(session)?;
+        let limits = way.limits.and(session.spec.egress.limits);
+        Ok(Way { limits, ..way })
+    }
+
+    fn held_way(&self, session: &SessionRow) -> Result<Way, Lost> {
         let wish = &session.spec.egress;
         if let Some(own) = &wish.own {
             return own::way(own);

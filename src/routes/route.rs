@@ -1,13 +1,18 @@
 //! One egress route: configured data, checked.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::template::{self, Facts};
 use crate::{
-    model::EgressWish,
-    relay::{self, Login, Scheme, Upstream, Way},
+    model::{EgressWish, Limits},
+    relay::{self, Bounds, Login, Scheme, Upstream, Way},
 };
 
 /// A way out of this host, under its name.
@@ -29,6 +34,12 @@ pub struct Route {
     pub cost: String,
     /// The address that origins see, where it is known without asking.
     pub exit_ip: Option<IpAddr>,
+    /// Who is asked for names, for `direct`; empty: whom the node asks.
+    pub nameservers: Vec<SocketAddr>,
+    /// What each session may take of it.
+    pub limits: Limits,
+    /// Where it may lead.
+    pub bounds: Bounds,
 }
 
 /// How connections leave.
@@ -167,6 +178,9 @@ impl Route {
             cooldown,
             cost: String::new(),
             exit_ip: Some(address),
+            nameservers: Vec::new(),
+            limits: Limits::default(),
+            bounds: Bounds::default(),
         }
     }
 
@@ -237,12 +251,12 @@ impl Route {
     /// The way out as the relay is told it, for one session.
     #[must_use]
     pub fn way(&self, facts: &Facts<'_>) -> Way {
-        match &self.kind {
+        let way = match &self.kind {
             Kind::Direct { address, interface } => Way {
                 source: *address,
                 interface: interface.clone(),
-                upstream: None,
-                place: self.place.told(),
+                nameservers: self.nameservers.clone(),
+                ..Way::default()
             },
             Kind::Upstream(proxy) => Way {
                 upstream: Some(Upstream {
@@ -256,9 +270,14 @@ impl Route {
                     ca: proxy.ca.clone(),
                     is_foreign: false,
                 }),
-                place: self.place.told(),
                 ..Way::default()
             },
+        };
+        Way {
+            place: self.place.told(),
+            limits: self.limits,
+            bounds: self.bounds.clone(),
+            ..way
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Where a node's routes are written down: the operator's file, and what was added by command.
 //!
 //! The operator's file is only read. What `chaser route add` brings is kept in the state directory, in
-//! a file of the same kind, so a restart finds it; a login is in neither.
+//! a file of the same kind, so a restart finds it; a login is in neither. Names of routes that are out of
+//! service are in a third, one a line.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use toml::{Table, Value};
@@ -51,7 +53,7 @@ impl Sources {
         }
         let text = written.to_string();
         let all = self.all_with(&text)?;
-        self.write(&text)?;
+        write(&self.added, &text)?;
         Ok((all, new.into_iter().map(|route| route.name).collect()))
     }
 
@@ -70,40 +72,75 @@ impl Sources {
         }
         let text = written.to_string();
         let all = self.all_with(&text)?;
-        self.write(&text)?;
+        write(&self.added, &text)?;
         Ok(Some(all))
     }
 
-    fn added(&self) -> Result<String, Refused> {
-        match fs::read_to_string(&self.added) {
-            Ok(text) => Ok(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => Err(self.unusable(&error)),
-        }
+    /// Names of routes that are out of service.
+    ///
+    /// # Errors
+    /// [`Refused`] where that cannot be read.
+    pub fn drained(&self) -> Result<BTreeSet<String>, Refused> {
+        let text = read_or_nothing(&self.drained_file())?;
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// Whole or not at all.
-    fn write(&self, text: &str) -> Result<(), Refused> {
-        let fresh = self.added.with_extension("new");
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&fresh)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&fresh, &self.added)
+    /// Writes down that a route is out of service, or `back`.
+    ///
+    /// # Errors
+    /// [`Refused`] where that cannot be written; nothing has changed then.
+    pub fn drain(&self, name: &str, back: bool) -> Result<(), Refused> {
+        let mut names = self.drained()?;
+        let changed = if back {
+            names.remove(name)
+        } else {
+            names.insert(name.to_owned())
         };
-        write().map_err(|error| self.unusable(&error))
+        if !changed {
+            return Ok(());
+        }
+        let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+        write(&self.drained_file(), &lines)
     }
 
-    fn unusable(&self, error: &io::Error) -> Refused {
-        Refused::Unreadable {
-            path: self.added.clone(),
-            why: error.to_string(),
-        }
+    fn drained_file(&self) -> PathBuf {
+        self.added.with_extension("drained")
+    }
+
+    fn added(&self) -> Result<String, Refused> {
+        read_or_nothing(&self.added)
+    }
+}
+
+fn read_or_nothing(path: &Path) -> Result<String, Refused> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(unusable(path, &error)),
+    }
+}
+
+/// Whole or not at all.
+fn write(path: &Path, text: &str) -> Result<(), Refused> {
+    let fresh = path.with_extension("new");
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Refused {
+    Refused::Unreadable {
+        path: path.to_owned(),
+        why: error.to_string(),
     }
 }
 

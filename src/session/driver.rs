@@ -175,7 +175,8 @@ impl<G: Ground> Driver<G> {
             EndReason::ClientDelete
             | EndReason::TtlExpired
             | EndReason::IdleExpired
-            | EndReason::AbandonedOrphan => self.row.failure = None,
+            | EndReason::AbandonedOrphan
+            | EndReason::QuotaExceeded => self.row.failure = None,
         }
         self.row.ending = Some(ending);
         self.step(Input::Cut(reason), None).await

@@ -39,6 +39,7 @@ const fn end_reason(reason: EndReason) -> pb::EndReason {
         EndReason::IdleExpired => pb::EndReason::IdleExpired,
         EndReason::AbandonedOrphan => pb::EndReason::AbandonedOrphan,
         EndReason::SubstrateDown => pb::EndReason::SubstrateDown,
+        EndReason::QuotaExceeded => pb::EndReason::QuotaExceeded,
         EndReason::Error => pb::EndReason::Error,
     }
 }
@@ -96,6 +97,12 @@ fn wish(of: EgressWish) -> pb::EgressWish {
             server: own.server,
             username: String::new(),
             password: String::new(),
+        }),
+        limits: Some(pb::EgressLimits {
+            quota_bytes: of.limits.quota_bytes,
+            bytes_per_second: of.limits.bytes_per_second,
+            connections: of.limits.connections,
+            requests_per_minute: of.limits.requests_per_minute,
         }),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::Status;
 
 use crate::{
-    model::{EgressWish, EndReason, OwnProxy, SessionId, SessionSpec, Substrate},
+    model::{EgressWish, EndReason, Limits, OwnProxy, SessionId, SessionSpec, Substrate},
     profile::{self, Catalogue},
     routes::check_own,
     wire::node as pb,
@@ -114,12 +114,22 @@ fn wish(of: pb::EgressWish) -> Result<EgressWish, Status> {
         route: of.route,
         sticky: of.sticky,
         own: None,
+        limits: limits(of.limits.unwrap_or_default()),
     };
     if own.is_some() && wish.asks() {
         let allowed = "either a proxy of the client's own or a choice among the node's routes";
         return Err(invalid("spec.egress", allowed));
     }
     Ok(EgressWish { own, ..wish })
+}
+
+const fn limits(of: pb::EgressLimits) -> Limits {
+    Limits {
+        quota_bytes: of.quota_bytes,
+        bytes_per_second: of.bytes_per_second,
+        connections: of.connections,
+        requests_per_minute: of.requests_per_minute,
+    }
 }
 
 fn own(of: pb::OwnProxy) -> Result<OwnProxy, Status> {
@@ -148,7 +158,12 @@ pub(super) fn end_reason(reason: i32) -> Result<EndReason, Status> {
         Ok(pb::EndReason::Unspecified | pb::EndReason::ClientDelete) => Ok(EndReason::ClientDelete),
         Ok(pb::EndReason::TtlExpired) => Ok(EndReason::TtlExpired),
         Ok(pb::EndReason::AbandonedOrphan) => Ok(EndReason::AbandonedOrphan),
-        Ok(pb::EndReason::IdleExpired | pb::EndReason::SubstrateDown | pb::EndReason::Error)
+        Ok(
+            pb::EndReason::IdleExpired
+            | pb::EndReason::SubstrateDown
+            | pb::EndReason::QuotaExceeded
+            | pb::EndReason::Error,
+        )
         | Err(_) => Err(invalid(
             "reason",
             "END_REASON_CLIENT_DELETE, END_REASON_TTL_EXPIRED or END_REASON_ABANDONED_ORPHAN",

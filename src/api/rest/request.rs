@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Rest, error::Refusal, proxy};
 use crate::{
     control::{Cursor, Order, Workspace},
-    model::EgressWish,
+    model::{EgressWish, Limits},
 };
 
 /// No request of this API is longer.
@@ -42,9 +42,10 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
             .map_err(|error| Refusal::invalid(format!("the body must be a JSON object: {error}")))?
     };
     let (mut ttl, mut profile, mut egress) = (None, None, EgressWish::default());
+    let mut limited = Limits::default();
     for (name, value) in fields {
         match (name.as_str(), value) {
-            ("ttl_seconds" | "profile" | "proxy", Value::Null) => {}
+            ("ttl_seconds" | "profile" | "proxy" | "limits", Value::Null) => {}
             ("ttl_seconds", value) => {
                 let invalid = || rest.control.invalid_ttl(&value.to_string());
                 ttl = Some(value.as_u64().ok_or_else(invalid)?);
@@ -55,14 +56,25 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
                 return Err(Refusal::invalid(message));
             }
             ("proxy", value) => egress = proxy::wish(value)?,
+            ("limits", value) => limited = limits(value)?,
             _ => {
                 let message =
-                    format!("unknown field `{name}`; allowed: ttl_seconds, profile, proxy");
+                    format!("unknown field `{name}`; allowed: ttl_seconds, profile, proxy, limits");
                 return Err(Refusal::invalid(message));
             }
         }
     }
+    egress.limits = limited;
     Ok(rest.control.order(ttl, profile)?.leaving(egress))
+}
+
+/// `limits`: what the session may take of its way out.
+fn limits(value: Value) -> Result<Limits, Refusal> {
+    serde_json::from_value(value).map_err(|_wrong| {
+        let allowed = "quota_bytes, bytes_per_second, connections, requests_per_minute";
+        let message = format!("`limits` must be an object of numbers, 0 for none: {allowed}");
+        Refusal::invalid(message)
+    })
 }
 
 /// Whether a creation is to be answered once the session is ready.

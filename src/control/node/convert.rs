@@ -6,7 +6,9 @@ use time::OffsetDateTime;
 use super::{News, NodeError};
 use crate::{
     control::Sighting,
-    model::{Blame, EgressWish, EndReason, Failure, Phase, SessionSpec, Substrate, Traffic},
+    model::{
+        Blame, EgressWish, EndReason, Failure, Limits, Phase, SessionSpec, Substrate, Traffic,
+    },
     wire::node as pb,
 };
 
@@ -43,6 +45,16 @@ fn wish(of: &EgressWish) -> pb::EgressWish {
             password: own.password.exposed().to_owned(),
             server: own.server,
         }),
+        limits: Some(limits(of.limits)),
+    }
+}
+
+const fn limits(of: Limits) -> pb::EgressLimits {
+    pb::EgressLimits {
+        quota_bytes: of.quota_bytes,
+        bytes_per_second: of.bytes_per_second,
+        connections: of.connections,
+        requests_per_minute: of.requests_per_minute,
     }
 }
 
@@ -53,6 +65,7 @@ pub(super) const fn reason_to_wire(reason: EndReason) -> pb::EndReason {
         EndReason::IdleExpired => pb::EndReason::IdleExpired,
         EndReason::AbandonedOrphan => pb::EndReason::AbandonedOrphan,
         EndReason::SubstrateDown => pb::EndReason::SubstrateDown,
+        EndReason::QuotaExceeded => pb::EndReason::QuotaExceeded,
         EndReason::Error => pb::EndReason::Error,
     }
 }
@@ -65,6 +78,7 @@ const fn reason(reason: pb::EndReason) -> Option<EndReason> {
         pb::EndReason::IdleExpired => Some(EndReason::IdleExpired),
         pb::EndReason::AbandonedOrphan => Some(EndReason::AbandonedOrphan),
         pb::EndReason::SubstrateDown => Some(EndReason::SubstrateDown),
+        pb::EndReason::QuotaExceeded => Some(EndReason::QuotaExceeded),
         pb::EndReason::Error => Some(EndReason::Error),
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{Blame, BootInstant, Ending, Traffic},
-    relay::{PROTOCOL, Place, Way},
+    relay::{PROTOCOL, Place, Targets, Way},
     wire::relay as pb,
 };
 
@@ -112,6 +112,15 @@ pub(super) fn route(way: &Way) -> pb::Route {
         source_ip: way.source.map_or_else(String::new, |ip| ip.to_string()),
         interface: way.interface.clone(),
         place: Some(place(&way.place)),
+        nameservers: way.nameservers.iter().map(ToString::to_string).collect(),
+        limits: way.limits.limit().then_some(pb::Limits {
+            quota_bytes: way.limits.quota_bytes,
+            bytes_per_second: way.limits.bytes_per_second,
+            connections: way.limits.connections,
+            requests_per_minute: way.limits.requests_per_minute,
+        }),
+        only: Some(targets(&way.bounds.only)),
+        never: Some(targets(&way.bounds.never)),
         upstream: way.upstream.as_ref().map(|upstream| {
             let login = upstream.login.as_ref();
             pb::Upstream {
@@ -125,6 +134,19 @@ pub(super) fn route(way: &Way) -> pb::Route {
                 is_foreign: upstream.is_foreign,
             }
         }),
+    }
+}
+
+fn targets(of: &Targets) -> pb::Targets {
+    pb::Targets {
+        networks: of.networks.iter().map(ToString::to_string).collect(),
+        hosts: of.hosts.iter().map(str::to_owned).collect(),
+        ports: of.ports.iter().map(|port| u32::from(*port)).collect(),
+        schemes: of
+            .forms
+            .iter()
+            .map(|form| form.as_str().to_owned())
+            .collect(),
     }
 }
 

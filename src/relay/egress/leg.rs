@@ -4,6 +4,7 @@
 //! inside it must be seen to be encrypted, so only bare TCP moves in bulk.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     sync::Arc,
@@ -17,11 +18,13 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
+    time::{Sleep, sleep},
 };
 use tokio_rustls::client::TlsStream;
 
 use super::{
     bulk::{Pipe, Pull, Push, push_some},
+    ration::{Account, Spent},
     source::Sink,
 };
 use crate::relay::meter::Meter;
@@ -31,11 +34,13 @@ use crate::relay::meter::Meter;
 pub(super) struct Metered<T> {
     io: T,
     open: Arc<Open>,
+    /// Until then nothing more may move this way.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// Counts a connection for as long as either half of it lives.
 #[derive(Debug)]
-struct Open(Arc<Meter>);
+struct Open(Account);
 
 /// A connection inside TLS.
 pub(super) type Inside = TlsStream<Metered<TcpStream>>;
@@ -62,13 +67,18 @@ enum Up {
 
 /// Both halves of a connection that was made.
 pub(super) fn bare(stream: Metered<TcpStream>, gate: watch::Receiver<bool>) -> (Down, Upward) {
-    let Metered { io, open } = stream;
+    let Metered { io, open, .. } = stream;
     let (down, up) = io.into_split();
     let down = Metered {
         io: down,
         open: Arc::clone(&open),
+        pause: None,
     };
-    let io = Up::Bare(Metered { io: up, open });
+    let io = Up::Bare(Metered {
+        io: up,
+        open,
+        pause: None,
+    });
     (Down::Bare(down), Upward { io, gate })
 }
 
@@ -97,16 +107,52 @@ pub(super) fn reset(down: Down, up: Upward) {
 }
 
 impl Metered<TcpStream> {
-    pub(super) fn new(io: TcpStream, meter: &Arc<Meter>) -> Self {
-        meter.connection_opened();
-        let open = Arc::new(Open(Arc::clone(meter)));
-        Self { io, open }
+    pub(super) fn new(io: TcpStream, account: Account) -> Self {
+        account.meter.connection_opened();
+        Self {
+            io,
+            open: Arc::new(Open(account)),
+            pause: None,
+        }
+    }
+}
+
+impl<T> Metered<T> {
+    /// Whether nothing limits it.
+    fn is_free(&self) -> bool {
+        self.open.0.share.is_none()
+    }
+
+    /// Moves no more than the session may move now, by `work`, and counts it.
+    fn spend(
+        &mut self,
+        cx: &mut Context<'_>,
+        wish: usize,
+        count: fn(&Meter, u64),
+        mut work: impl FnMut(&mut T, &mut Context<'_>, usize) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            let Account { meter, share } = &self.open.0;
+            let Some(share) = share else {
+                return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+            };
+            let io = &mut self.io;
+            match share.spend(meter, wish, count, |most| work(io, cx, most)) {
+                Spent::Moved(moved) => return moved,
+                Spent::Later(wait) => self.pause = Some(Box::pin(sleep(wait))),
+                Spent::Over => return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into())),
+            }
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connection_closed();
+        self.0.meter.connection_closed();
     }
 }
 
@@ -153,7 +199,7 @@ impl Sink for Upward {
 
 impl Push for Upward {
     fn is_spliceable(&self) -> bool {
-        matches!(self.io, Up::Bare(_))
+        matches!(&self.io, Up::Bare(half) if half.is_free())
     }
 
     /// As with [`Sink::put`].
@@ -171,7 +217,7 @@ impl Push for Upward {
                 }
                 moved = push_some(&half.io, pipe) => moved?,
             };
-            half.open.0.add_up(moved as u64);
+            half.open.0.meter.add_up(moved as u64);
         }
         Ok(())
     }
@@ -181,7 +227,7 @@ impl Push for Upward {
 
 impl Pull for Down {
     fn is_spliceable(&self) -> bool {
-        matches!(self, Self::Bare(_))
+        matches!(self, Self::Bare(half) if half.is_free())
     }
 
     fn pull(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
@@ -189,7 +235,7 @@ impl Pull for Down {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let moved = half.io.pull(pipe)?;
-        half.open.0.add_down(moved as u64);
+        half.open.0.meter.add_down(moved as u64);
         Ok(moved)
     }
 
@@ -245,26 +291,44 @@ impl AsyncWrite for Up {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        self.open.0.add_down((buf.filled().len() - before) as u64);
+        let this = self.get_mut();
+        if this.is_free() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            let read = buf.filled().len() - before;
+            this.open.0.meter.add_down(read as u64);
+            return Poll::Ready(Ok(()));
+        }
+        let wish = buf.remaining();
+        let read = ready!(this.spend(cx, wish, Meter::add_down, |io, cx, most| {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            let polled = Pin::new(io).poll_read(cx, &mut part);
+            polled.map_ok(|()| part.filled().len())
+        }))?;
+        buf.advance(read);
         Poll::Ready(Ok(()))
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.open.0.add_up(written as u64);
-        Poll::Ready(Ok(written))
+        let this = self.get_mut();
+        if this.is_free() {
+            let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
+            this.open.0.meter.add_up(written as u64);
+            return Poll::Ready(Ok(written));
+        }
+        this.spend(cx, buf.len(), Meter::add_up, |io, cx, most| {
+            Pin::new(io).poll_write(cx, &buf[..most])
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

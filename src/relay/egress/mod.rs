@@ -19,6 +19,8 @@
 //! Nothing is cached, nothing is added to a message, and no `Via` tells that anybody stood between.
 
 mod authority;
+mod bounds;
+mod bucket;
 mod bulk;
 mod chunked;
 mod conn;
@@ -32,8 +34,10 @@ mod pace;
 mod policy;
 mod probe;
 mod proxy;
+mod ration;
 mod refusal;
 mod resolver;
+mod route;
 mod shared;
 mod socks;
 mod source;
@@ -56,9 +60,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use self::route::Route;
 use self::shared::{ROOM, Shared};
-use self::upstream::Route;
 pub use self::{
+    bounds::{Bounds, Form, Targets},
     policy::{Ground, Hosts, Policy, Verdict},
     probe::{Probed, probe},
     refusal::{Reason, Refusals},
@@ -98,6 +103,8 @@ pub struct Setup {
 pub struct Egress {
     shared: Arc<Shared>,
     route: watch::Sender<Option<Arc<Route>>>,
+    /// Turns true once the session has had all the bytes that it may have.
+    spent: watch::Sender<bool>,
     /// Held by the task that accepts, and gone with it.
     listener: Weak<TcpListener>,
     tasks: Tasks,
@@ -131,6 +138,7 @@ impl Egress {
         Ok(Self {
             shared,
             route,
+            spent: watch::Sender::new(false),
             listener: known,
             tasks: own,
         })
@@ -138,7 +146,11 @@ impl Egress {
 
     /// Gives the instance a way out, or takes it away; connections that are open stay as they are.
     pub fn set_way(&self, way: Option<Way>) {
-        let route = way.map(|way| Arc::new(Route::new(way)));
+        let route = way.map(|way| Arc::new(Route::rationed(way, self.spent.clone())));
+        let ration = route.as_ref().and_then(|route| route.ration.as_ref());
+        if let Some(ration) = ration {
+            ration.settle(&self.shared.setup.meter);
+        }
         self.route.send_replace(route);
     }
 
@@ -156,6 +168,12 @@ impl Egress {
     /// Idempotent.
     pub async fn cut(&self) {
         drain(&self.tasks).await;
+    }
+
+    /// Turns true once the session has had all the bytes that it may have.
+    #[must_use]
+    pub fn spent(&self) -> watch::Receiver<bool> {
+        self.spent.subscribe()
     }
 
     /// What was refused, by reason.

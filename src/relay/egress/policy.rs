@@ -34,6 +34,17 @@ impl Hosts {
         Self(lines.map(str::to_owned).collect())
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every one, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// Whether `name`, in lower case and without the root's dot, is one of them or below one.
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {

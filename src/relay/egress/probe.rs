@@ -13,8 +13,8 @@ use super::{
     outer::Outer,
     refusal::{Reason, Refusal},
     resolver::Resolver,
+    route::Route,
     source::{NoHead, Sink},
-    upstream::Route,
 };
 use crate::relay::{Way, meter::Meter};
 
@@ -40,7 +40,11 @@ pub struct Probed {
 ///
 /// # Errors
 /// The reason and what an operator wants to know beside it.
-pub async fn probe(way: Way, url: &str, resolver: &Resolver) -> Result<Probed, (Reason, String)> {
+pub async fn probe(
+    way: Way,
+    url: &str,
+    resolver: &Arc<Resolver>,
+) -> Result<Probed, (Reason, String)> {
     let began = Instant::now();
     let late = Refusal::new(Reason::ResponseTimeout, "no answer");
     let looked = timeout(LIMIT, look(way, url, resolver)).await;
@@ -54,25 +58,33 @@ pub async fn probe(way: Way, url: &str, resolver: &Resolver) -> Result<Probed, (
     })
 }
 
-async fn look(way: Way, url: &str, resolver: &Resolver) -> Result<(u16, Vec<u8>), Refusal> {
+async fn look(way: Way, url: &str, resolver: &Arc<Resolver>) -> Result<(u16, Vec<u8>), Refusal> {
     let route = Route::new(way);
     let meter = Arc::new(Meter::detached());
     let (_opens, gate) = watch::channel(true);
     if url.is_empty() {
         if let Some(upstream) = &route.way.upstream {
-            drop(route.open(upstream, (resolver, None), &meter, gate).await?);
+            let account = route.account(&meter)?;
+            drop(
+                route
+                    .open(upstream, (resolver, None), account, gate)
+                    .await?,
+            );
         }
         return Ok((0, Vec::new()));
     }
     let (to, host, path) = parts(url)?;
     let mut outer = match &route.way.upstream {
         Some(upstream) => {
-            let ways = (resolver, None);
-            route.reach((upstream, &to), ways, &meter, gate).await?
+            let ways = (&**resolver, None);
+            let account = route.account(&meter)?;
+            route.reach((upstream, &to), ways, account, gate).await?
         }
         None => {
+            let resolver = route.resolver(resolver)?;
             let addresses = resolver.addresses(&to, None, route.way.source).await?;
-            let dialled = Outer::dial(&addresses, &route.way, &meter, gate).await?;
+            let account = route.account(&meter)?;
+            let dialled = Outer::dial(&addresses, &route.way, account, gate).await?;
             dialled.0
         }
     };

@@ -19,6 +19,7 @@ use std::{
 use tokio::{net::tcp::OwnedWriteHalf, time::timeout};
 
 use super::{
+    bounds::Form,
     conn::{Client, Next, Stop},
     fields::Connection,
     framing::{self, Framing},
@@ -55,6 +56,7 @@ pub(super) async fn exchange(
     shared: &Shared,
     request: Request,
 ) -> Result<Next, Stop> {
+    shared.admit()?;
     let to = request.target.authority();
     let mut reusable = kept.take();
     if let Some(link) = &mut reusable
@@ -65,7 +67,7 @@ pub(super) async fn exchange(
     let reused = reusable.is_some();
     let mut link = match reusable {
         Some(link) => link,
-        None => shared.dial(to).await?,
+        None => shared.dial(to, Form::Plain).await?,
     };
     match forward(client, &mut link.outer, &request, reused).await? {
         Outcome::Stale => Ok(Next::Close),

@@ -25,6 +25,12 @@ pub enum Reason {
     DeniedPort,
     /// The policy denies the name.
     DeniedHost,
+    /// The route is not for what is asked for like this.
+    DeniedScheme,
+    /// The session has as many connections as it may have.
+    ConnectionLimit,
+    /// The session has made as many requests as it may make in a minute.
+    RequestLimit,
     /// Nobody holds the instance yet, or its egress address is not on this host.
     NoRoute,
     /// The name has no address that the route can reach.
@@ -51,7 +57,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::HeadTooLarge,
         Self::HeadTimeout,
@@ -60,6 +66,9 @@ impl Reason {
         Self::DeniedAddress,
         Self::DeniedPort,
         Self::DeniedHost,
+        Self::DeniedScheme,
+        Self::ConnectionLimit,
+        Self::RequestLimit,
         Self::NoRoute,
         Self::Unresolved,
         Self::ResolveTimeout,
@@ -85,6 +94,9 @@ impl Reason {
             Self::DeniedAddress => "denied_address",
             Self::DeniedPort => "denied_port",
             Self::DeniedHost => "denied_host",
+            Self::DeniedScheme => "denied_scheme",
+            Self::ConnectionLimit => "connection_limit",
+            Self::RequestLimit => "request_limit",
             Self::NoRoute => "no_route",
             Self::Unresolved => "unresolved",
             Self::ResolveTimeout => "resolve_timeout",
@@ -107,7 +119,10 @@ impl Reason {
             Self::HeadTimeout => "408 Request Timeout",
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::VersionNotSupported => "505 HTTP Version Not Supported",
-            Self::DeniedAddress | Self::DeniedPort | Self::DeniedHost => "403 Forbidden",
+            Self::DeniedAddress | Self::DeniedPort | Self::DeniedHost | Self::DeniedScheme => {
+                "403 Forbidden"
+            }
+            Self::ConnectionLimit | Self::RequestLimit => "429 Too Many Requests",
             Self::NoRoute => "503 Service Unavailable",
             // Never 407: the browser would ask its user.
             Self::Unresolved
@@ -211,8 +226,8 @@ mod tests {
             (0..times).for_each(|_| refusals.count(reason));
         }
         let counts: Vec<u64> = refusals.iter().map(|(_, count)| count).collect();
-        assert_eq!(counts, (0..19).collect::<Vec<u64>>());
-        assert_eq!(refusals.total(), 171);
+        assert_eq!(counts, (0..22).collect::<Vec<u64>>());
+        assert_eq!(refusals.total(), 231);
     }
 
     #[test]

@@ -46,11 +46,17 @@ impl Resolver {
     /// # Errors
     /// When the configuration cannot be used.
     pub fn new(nameservers: &[SocketAddr]) -> io::Result<Self> {
+        Self::from(nameservers, None)
+    }
+
+    /// The same, from an address of this host.
+    pub(super) fn from(nameservers: &[SocketAddr], source: Option<IpAddr>) -> io::Result<Self> {
         let provider = TokioRuntimeProvider::default();
         let builder = if nameservers.is_empty() {
             TokioResolver::builder(provider)
         } else {
-            let servers = nameservers.iter().copied().map(server).collect();
+            let servers = nameservers.iter().map(|address| server(*address, source));
+            let servers = servers.collect();
             let config = ResolverConfig::from_name_servers(servers);
             Ok(TokioResolver::builder_with_config(config, provider))
         };
@@ -192,9 +198,12 @@ impl Resolver {
     }
 }
 
-fn server(address: SocketAddr) -> NameServerConfig {
+fn server(address: SocketAddr, source: Option<IpAddr>) -> NameServerConfig {
+    // A server of the other family is asked from whatever the host has of it.
+    let source = source.filter(|from| from.is_ipv4() == address.is_ipv4());
     let on_its_port = |mut connection: ConnectionConfig| {
         connection.port = address.port();
+        connection.bind_addr = source.map(|from| SocketAddr::new(from, 0));
         connection
     };
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];

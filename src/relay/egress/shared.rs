@@ -18,12 +18,13 @@ use tracing::info;
 use super::{
     Setup,
     authority::{Authority, Host},
+    bounds::{Beyond, Bounds, Form},
     conn::Stop,
     leg::opened,
     outer::Outer,
     pace::Pace,
     refusal::{Reason, Refusal, Refusals},
-    upstream::Route,
+    route::Route,
 };
 use crate::relay::way::Upstream;
 
@@ -65,12 +66,13 @@ impl Shared {
     }
 
     /// Resolves, judges and connects; waits first while the gate is shut.
-    pub(super) async fn dial(&self, to: &Authority) -> Result<Link, Stop> {
+    pub(super) async fn dial(&self, to: &Authority, form: Form) -> Result<Link, Stop> {
         let mut gate = self.setup.gate.clone();
         opened(&mut gate).await.map_err(|_gone| Stop::Broken)?;
         self.judge_name(to)?;
         let route = self.route.borrow().clone();
         let route = route.ok_or_else(|| Refusal::new(Reason::NoRoute, "nobody's yet"))?;
+        within(&route.way.bounds, form, to)?;
         let (outer, address) = match &route.way.upstream {
             None => {
                 let (outer, address) = self.straight(&route, to, gate).await?;
@@ -92,6 +94,17 @@ impl Shared {
         })
     }
 
+    /// One more request of a page's.
+    pub(super) fn admit(&self) -> Result<(), Refusal> {
+        match self.route.borrow().as_deref() {
+            Some(Route {
+                ration: Some(ration),
+                ..
+            }) => ration.admit(),
+            _ => Ok(()),
+        }
+    }
+
     /// Names that are denied are neither looked up nor handed on.
     fn judge_name(&self, to: &Authority) -> Result<(), Refusal> {
         match &to.host {
@@ -111,9 +124,18 @@ impl Shared {
         gate: watch::Receiver<bool>,
     ) -> Result<(Outer, SocketAddr), Refusal> {
         let policy = Arc::clone(&self.setup.policy.borrow());
-        let (way, resolver) = (&route.way, &self.setup.resolver);
+        let (way, resolver) = (&route.way, route.resolver(&self.setup.resolver)?);
         let addresses = resolver.addresses(to, Some(&policy), way.source).await?;
-        Outer::dial(&addresses, way, &self.setup.meter, gate).await
+        let bounds = &way.bounds;
+        let addresses: Vec<_> = addresses
+            .into_iter()
+            .filter(|to| bounds.hold_address(to.ip()))
+            .collect();
+        if addresses.is_empty() {
+            return Err(beyond(Beyond::Network));
+        }
+        let account = route.account(&self.setup.meter)?;
+        Outer::dial(&addresses, way, account, gate).await
     }
 
     /// Has an upstream connect.
@@ -127,8 +149,16 @@ impl Shared {
         let resolver = &self.setup.resolver;
         resolver.may_be_handed_on(to, &policy)?;
         let judge = upstream.is_foreign.then_some(&*policy);
-        let (resolver, meter) = ((&**resolver, judge), &self.setup.meter);
-        route.reach((upstream, to), resolver, meter, gate).await
+        let known = match &to.host {
+            Host::Ip(ip) => route.way.bounds.hold_address(*ip),
+            Host::Name(_) => route.way.bounds.hold_unknown(),
+        };
+        if !known {
+            return Err(beyond(Beyond::Network));
+        }
+        let account = route.account(&self.setup.meter)?;
+        let ways = (&**resolver, judge);
+        route.reach((upstream, to), ways, account, gate).await
     }
 
     /// Whether a link that was kept may carry a request for `to`.
@@ -161,4 +191,23 @@ impl Shared {
             "egress refused"
         );
     }
+}
+
+/// Whether a route may lead to `to` as far as can be known before it is looked up.
+fn within(bounds: &Bounds, form: Form, to: &Authority) -> Result<(), Refusal> {
+    let name = match &to.host {
+        Host::Name(name) => Some(&**name),
+        Host::Ip(_) => None,
+    };
+    bounds.hold(form, name, to.port).map_err(beyond)
+}
+
+fn beyond(what: Beyond) -> Refusal {
+    let reason = match what {
+        Beyond::Network => Reason::DeniedAddress,
+        Beyond::Host => Reason::DeniedHost,
+        Beyond::Port => Reason::DeniedPort,
+        Beyond::Form => Reason::DeniedScheme,
+    };
+    Refusal::new(reason, "out of its route's bounds")
 }

@@ -135,7 +135,12 @@ fn reply(code: u8) -> Vec<u8> {
 /// What RFC 1928 calls a refusal.
 const fn code(reason: Reason) -> u8 {
     match reason {
-        Reason::DeniedAddress | Reason::DeniedPort | Reason::DeniedHost => 2,
+        Reason::DeniedAddress
+        | Reason::DeniedPort
+        | Reason::DeniedHost
+        | Reason::DeniedScheme
+        | Reason::ConnectionLimit
+        | Reason::RequestLimit => 2,
         Reason::Unresolved | Reason::ResolveTimeout => 4,
         Reason::ConnectFailed => 5,
         Reason::ConnectTimeout | Reason::UpstreamTimeout => 6,

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     authority::Authority,
+    bounds::Form,
     bulk::{self, Ebb, Pull},
     conn::{Client, Next, Stop},
     outer::Outer,
@@ -27,7 +28,8 @@ pub(super) async fn open(
     to: &Authority,
     words: &[u8],
 ) -> Result<Next, Stop> {
-    let link = shared.dial(to).await?;
+    shared.admit()?;
+    let link = shared.dial(to, Form::Tunnel).await?;
     let told = client.down.put(words).await;
     told.map_err(|_gone| Stop::Broken)?;
     carry(client, link.outer).await

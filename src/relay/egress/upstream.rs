@@ -14,11 +14,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls_pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{
-    sync::{OnceCell, watch},
-    time::timeout,
-};
-use tokio_rustls::{TlsConnector, rustls::ClientConfig};
+use tokio::{sync::watch, time::timeout};
+use tokio_rustls::TlsConnector;
 
 use super::{
     authority::{Authority, Host},
@@ -26,17 +23,15 @@ use super::{
     leg::Metered,
     outer::{Outer, connect},
     policy::Policy,
+    ration::Account,
     refusal::{Reason, Refusal},
     resolver::Resolver,
+    route::Route,
     socks::{CONNECT, IPV4, IPV6, NAME, NO_LOGIN, SUCCEEDED, VERSION},
     source::{NoHead, Sink},
     tls,
 };
-use crate::relay::{
-    Way,
-    meter::Meter,
-    way::{Login, Scheme, Upstream},
-};
+use crate::relay::way::{Login, Scheme, Upstream};
 
 /// From the connection to the upstream's word that it has connected to the target.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,30 +39,16 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 const USER_AND_PASSWORD: u8 = 2;
 
-/// A way out with what is made of it once.
-#[derive(Debug)]
-pub(super) struct Route {
-    pub(super) way: Way,
-    tls: OnceCell<Arc<ClientConfig>>,
-}
-
 impl Route {
-    pub(super) fn new(way: Way) -> Self {
-        Self {
-            way,
-            tls: OnceCell::new(),
-        }
-    }
-
     /// A connection to `to` by way of `upstream`, which is this route's.
     pub(super) async fn reach(
         &self,
         (upstream, to): (&Upstream, &Authority),
         ways: (&Resolver, Option<&Policy>),
-        meter: &Arc<Meter>,
+        account: Account,
         gate: watch::Receiver<bool>,
     ) -> Result<Outer, Refusal> {
-        let mut outer = self.open(upstream, ways, meter, gate).await?;
+        let mut outer = self.open(upstream, ways, account, gate).await?;
         let asked = async {
             match upstream.scheme {
                 Scheme::Http | Scheme::Https => connect_to(&mut outer, upstream, to).await,
@@ -84,7 +65,7 @@ impl Route {
         &self,
         upstream: &Upstream,
         (resolver, policy): (&Resolver, Option<&Policy>),
-        meter: &Arc<Meter>,
+        account: Account,
         gate: watch::Receiver<bool>,
     ) -> Result<Outer, Refusal> {
         let itself = proxy_of(upstream)?;
@@ -93,7 +74,7 @@ impl Route {
             .await
             .map_err(unreachable)?;
         let (stream, _address) = connect(&addresses, &self.way).await.map_err(unreachable)?;
-        let stream = Metered::new(stream, meter);
+        let stream = Metered::new(stream, account);
         if upstream.scheme != Scheme::Https {
             return Ok(Outer::bare(stream, gate));
         }

@@ -79,7 +79,8 @@ const fn over(reason: EndReason, held: bool) -> Refusal {
         | EndReason::TtlExpired
         | EndReason::IdleExpired
         | EndReason::AbandonedOrphan
-        | EndReason::SubstrateDown => Refusal::Ended(reason),
+        | EndReason::SubstrateDown
+        | EndReason::QuotaExceeded => Refusal::Ended(reason),
     }
 }
 

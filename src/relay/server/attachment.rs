@@ -153,6 +153,15 @@ impl Attachment {
         self.meter.seal();
     }
 
+    /// Returns once its session has had all the bytes that it may have.
+    pub(super) async fn spent(&self) {
+        let mut spent = self.egress.spent();
+        // The sender only goes with the attachment itself.
+        if spent.wait_for(|spent| *spent).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Whether a session can still be bound to it.
     pub(super) fn takes(&self, hold: &Hold) -> bool {
         !hold.leaving && !*self.dead.borrow()

@@ -7,10 +7,10 @@ use tonic::Status;
 
 use super::{attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
-    model::{Blame, BootInstant, Ending, Traffic},
+    model::{Blame, BootInstant, Ending, Limits, Traffic},
     relay::{
         Login, Place, Position, Upstream, Way,
-        egress::{Probed, Reason},
+        egress::{Bounds, Form, Hosts, Probed, Reason, Targets},
     },
     wire::relay as pb,
 };
@@ -49,6 +49,37 @@ pub(super) fn way(route: Option<pb::Route>) -> Result<Way, Status> {
         interface: route.interface,
         place: place(route.place.unwrap_or_default()),
         upstream: route.upstream.map(upstream).transpose()?,
+        nameservers: parse_all("route.nameservers", &route.nameservers)?,
+        limits: limits(route.limits.unwrap_or_default()),
+        bounds: Bounds {
+            only: targets(route.only.unwrap_or_default())?,
+            never: targets(route.never.unwrap_or_default())?,
+        },
+    })
+}
+
+const fn limits(of: pb::Limits) -> Limits {
+    Limits {
+        quota_bytes: of.quota_bytes,
+        bytes_per_second: of.bytes_per_second,
+        connections: of.connections,
+        requests_per_minute: of.requests_per_minute,
+    }
+}
+
+fn targets(of: pb::Targets) -> Result<Targets, Status> {
+    let bad = |what: &str| Status::invalid_argument(format!("route's targets: {what}"));
+    let ports = of.ports.into_iter().map(u16::try_from);
+    let forms = of.schemes.iter().map(|word| Form::read(word));
+    Ok(Targets {
+        networks: parse_all("route's networks", &of.networks)?,
+        hosts: Hosts::of(&of.hosts.join("\n")),
+        ports: ports
+            .collect::<Result<_, _>>()
+            .map_err(|_large| bad("no port"))?,
+        forms: forms
+            .collect::<Option<_>>()
+            .ok_or_else(|| bad("no scheme"))?,
     })
 }
 

@@ -124,7 +124,9 @@ impl Relay {
         });
         // Out first, in second: a client's first navigation must not find the way shut. But never
         // for a session that is over: its bytes are final.
-        let open = || attachment.open_way(bind.way.unwrap_or_default());
+        let way = bind.way.unwrap_or_default();
+        let has_quota = way.limits.quota_bytes > 0;
+        let open = || attachment.open_way(way);
         let bound = self
             .sessions
             .bind(Arc::clone(&live), bind.instance, bind.record, open)
@@ -143,6 +145,14 @@ impl Relay {
             idle_timeout: bind.idle_timeout,
         };
         let relay = Arc::clone(self);
+        let (quota, watched) = (Arc::clone(self), Arc::clone(&attachment));
+        if has_quota {
+            let session = live.session.clone();
+            attachment.spawn("quota", async move {
+                watched.spent().await;
+                quota.begin_end(&session, EndReason::QuotaExceeded, Why::default());
+            });
+        }
         attachment.spawn("clock", async move { relay.run_clock(&live, limits).await });
         Ok(())
     }

@@ -3,12 +3,13 @@
 //! What is wrong is refused by the route's name and the key's, and the whole file with it: an operator
 //! who mistypes one route shall not find out from a session that came out elsewhere.
 
+mod bounds;
 mod login;
 
 use std::{
     collections::BTreeSet,
     fs,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,7 +21,10 @@ use super::{
     secret::{self, Place as At},
     template,
 };
-use crate::relay::Scheme;
+use crate::{
+    model::Limits,
+    relay::{Bounds, Scheme},
+};
 
 /// Routes that one node may have.
 const MOST: usize = 4096;
@@ -43,6 +47,8 @@ struct Table {
     addresses: Vec<String>,
     #[serde(default)]
     interface: String,
+    #[serde(default)]
+    nameservers: Vec<SocketAddr>,
     #[serde(default)]
     server: String,
     #[serde(default)]
@@ -72,6 +78,12 @@ struct Table {
     #[serde(default)]
     cost: String,
     exit_ip: Option<IpAddr>,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    only: bounds::Table,
+    #[serde(default)]
+    never: bounds::Table,
 }
 
 const fn one() -> u32 {
@@ -187,6 +199,14 @@ impl Table {
             self.upstreams()?
         };
         let several = kinds.len() > 1;
+        let targets = |key, table: &bounds::Table| {
+            let read = table.targets();
+            read.map_err(|problem| self.wrong(key, problem))
+        };
+        let bounds = Bounds {
+            only: targets("only", &self.only)?,
+            never: targets("never", &self.never)?,
+        };
         let place = Place {
             country: self.country.to_ascii_lowercase(),
             region: self.region.to_ascii_lowercase(),
@@ -212,6 +232,9 @@ impl Table {
                 cooldown: self.cooldown,
                 cost: self.cost.clone(),
                 exit_ip: self.exit_ip.or(own),
+                nameservers: self.nameservers.clone(),
+                limits: self.limits,
+                bounds: bounds.clone(),
             }
         };
         Ok(kinds.into_iter().map(route).collect())
@@ -291,6 +314,7 @@ impl Table {
         let none = "is for the kind direct only";
         self.require(self.addresses.is_empty(), "addresses", none)?;
         self.require(self.interface.is_empty(), "interface", none)?;
+        self.require(self.nameservers.is_empty(), "nameservers", none)?;
         let only = self.ca_file.is_none() || scheme == Scheme::Https;
         self.require(only, "ca_file", "is for the kind https only")?;
         let (host, ports) =

@@ -4,7 +4,7 @@ use super::*;
 
 impl Chaser {
     /// `chaser route …`: its exit code and what it printed as JSON.
-    async fn route(&self, words: &[&str]) -> (Option<i32>, Value) {
+    pub async fn route(&self, words: &[&str]) -> (Option<i32>, Value) {
         let output = self
             .command(&["route"])
             .args(words)
@@ -133,4 +133,25 @@ async fn routes_are_added_drained_reloaded_and_removed_under_a_session_that_goes
     client.goto(&origin.http("/still")).await;
     assert_eq!(origin.peers(), [addresses[0]].into());
     assert_eq!(session.get().await["status"], "ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_out_of_service_stays_so_over_a_death_of_the_agent() {
+    let lab = Lab::new();
+    let addresses = lab.egress_addresses(2);
+    let [one, two] = [0, 1].map(|at| direct(["one", "two"][at], &addresses[at].to_string(), ""));
+    let mut chaser = Setup::on(&lab)
+        .egress_addresses(0)
+        .set("egress", &routes_file(&lab, &[one, two]))
+        .start()
+        .await;
+    assert_eq!(chaser.route(&["drain", "one"]).await.0, Some(0));
+    chaser.sigkill();
+    chaser.restart().await;
+    assert_eq!(chaser.state_of("one").await, "drained");
+    assert_eq!(chaser.state_of("two").await, "well");
+    assert_eq!(chaser.route(&["undrain", "one"]).await.0, Some(0));
+    chaser.sigkill();
+    chaser.restart().await;
+    assert_eq!(chaser.state_of("one").await, "well");
 }

@@ -15,7 +15,9 @@ use crate::{
 
 mod carry;
 mod health;
+mod limits;
 mod place;
+mod rude;
 mod secret;
 
 /// The file of routes of a test's node.

@@ -233,7 +233,8 @@ fn allowed(done: Done, reason: EndReason) -> bool {
         EndReason::Unspecified
         | EndReason::TtlExpired
         | EndReason::IdleExpired
-        | EndReason::AbandonedOrphan => false,
+        | EndReason::AbandonedOrphan
+        | EndReason::QuotaExceeded => false,
     }
 }
 

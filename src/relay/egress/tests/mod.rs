@@ -1,6 +1,7 @@
 //! The proxy over loopback, against origins that count.
 
 mod gate;
+mod limits;
 mod names;
 mod plain;
 mod refused;

@@ -1,7 +1,8 @@
-//! The egress proxy next to none: the same server, once through a session's proxy and once directly.
+//! The egress proxy next to none, and next to others: the same server, through a session's proxy, through
+//! those that are named by `--peer`, and directly.
 //!
 //! The client stands where the browser stands: its sockets to the proxy are made inside the
-//! session's namespace. The direct connections are made outside, where the server is. All three are
+//! session's namespace. The direct connections are made outside, where the server is. All of them are
 //! on the same machine, and a proxied byte crosses loopback twice: half the direct throughput is
 //! what the fastest proxy could reach where processors are scarce.
 //!
@@ -10,8 +11,11 @@
 //! | bulk, 1 connection | one answer of many mebibytes |
 //! | bulk, 64 connections | the same amount in 64 answers at once |
 //! | new connection | dialled, one byte answered, closed; one after the other |
+//! | idle tunnel | memory of the proxy's own for each of many that stand and say nothing |
 
-use std::{io, os::fd::OwnedFd};
+mod peers;
+
+use std::{fs, io, net::SocketAddr, os::fd::OwnedFd};
 
 use anyhow::{Context, bail};
 use futures::future::join_all;
@@ -22,6 +26,7 @@ use tokio::{
     time::Instant,
 };
 
+use self::peers::{Peer, Software};
 use super::{
     Common, Ground,
     browser::{Namespace, connect},
@@ -41,6 +46,9 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "MIB", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     mib: u32,
+    /// Other proxies of this machine to measure as well
+    #[arg(long = "peer", value_enum, value_delimiter = ',')]
+    peers: Vec<Software>,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -62,9 +70,11 @@ enum Way {
     Direct,
     Connect,
     Plain,
+    Peer(Software, SocketAddr),
 }
 
-const WAYS: [Way; 3] = [Way::Direct, Way::Connect, Way::Plain];
+/// Tunnels that stand idle while memory is looked at: fewer than one session may have.
+const IDLE: usize = 500;
 
 struct Road<'a> {
     ground: &'a Ground,
@@ -80,21 +90,30 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
         ground,
         namespace: &namespace,
     };
-    let mut found: [[Samples; 3]; 3] = Default::default();
+    let mut peers = Vec::new();
+    for software in &args.peers {
+        peers.push(Peer::start(*software, ground.origin).await?);
+    }
+    let mut ways = vec![Way::Direct, Way::Connect, Way::Plain];
+    ways.extend(
+        peers
+            .iter()
+            .map(|peer| Way::Peer(peer.software, peer.address)),
+    );
+    let mut found: Vec<[Samples; 3]> = ways.iter().map(|_way| Default::default()).collect();
     for number in 0..args.rounds {
         progress(format_args!("round {} of {}", number + 1, args.rounds));
-        for turn in 0..WAYS.len() {
+        for turn in 0..ways.len() {
             // Who goes first changes.
-            let which = (turn + usize::try_from(number)?) % WAYS.len();
-            road.round(WAYS[which], args.mib, &mut found[which]).await?;
+            let which = (turn + usize::try_from(number)?) % ways.len();
+            road.round(ways[which], args.mib, &mut found[which]).await?;
         }
     }
-    daemon.delete(&session).await?;
     for (index, (stage, unit)) in STAGES.into_iter().enumerate() {
         let base = found[0][index].summary();
-        for (way, found) in WAYS.into_iter().zip(&found) {
+        for (way, found) in ways.iter().zip(&found) {
             let summary = found[index].summary();
-            let ratio = (way != Way::Direct).then(|| summary.ratio_to(&base));
+            let ratio = (*way != Way::Direct).then(|| summary.ratio_to(&base));
             report.rows.push(Row {
                 subject: way.as_str().to_owned(),
                 stage,
@@ -104,7 +123,26 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
             });
         }
     }
+    let [_agent, relay] = daemon.pids().await?;
+    let pids = std::iter::once(relay).chain(peers.iter().map(Peer::pid));
+    for (way, pid) in ways.iter().filter(|way| way.is_tunnel()).zip(pids) {
+        let mut memory = Samples::default();
+        memory.push(road.idle(*way, pid).await?);
+        let summary = memory.summary();
+        report.row(way.as_str(), "idle tunnel", Unit::Kibibytes, summary);
+    }
+    daemon.delete(&session).await?;
     Ok(report)
+}
+
+/// Memory that is a process's own, KiB.
+fn own_memory(pid: u32) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let count = line.and_then(|line| line.split_ascii_whitespace().next());
+    Ok(count.context("no RssAnon")?.parse()?)
 }
 
 impl Way {
@@ -113,6 +151,15 @@ impl Way {
             Self::Direct => "direct",
             Self::Connect => "CONNECT",
             Self::Plain => "plain HTTP",
+            Self::Peer(software, _) => software.as_str(),
+        }
+    }
+
+    /// Whether it is asked for tunnels, and tells what one costs.
+    const fn is_tunnel(self) -> bool {
+        match self {
+            Self::Connect | Self::Peer(..) => true,
+            Self::Direct | Self::Plain => false,
         }
     }
 }
@@ -148,7 +195,7 @@ impl Road<'_> {
     /// Where the client stands. Entering a namespace costs a thread, which is not the proxy's.
     async fn sockets(&self, way: Way, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
         match way {
-            Way::Direct => {
+            Way::Direct | Way::Peer(..) => {
                 let make = || Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None);
                 let made = (0..count).map(|_| make().map(OwnedFd::from));
                 Ok(made.collect::<io::Result<_>>()?)
@@ -163,8 +210,13 @@ impl Road<'_> {
         match way {
             Way::Direct => connect(socket, origin).await,
             Way::Plain => connect(socket, netns::EGRESS.into()).await,
-            Way::Connect => {
-                let mut stream = connect(socket, netns::EGRESS.into()).await?;
+            Way::Peer(Software::Haproxy, proxy) => connect(socket, proxy).await,
+            Way::Connect | Way::Peer(..) => {
+                let proxy = match way {
+                    Way::Peer(_, proxy) => proxy,
+                    Way::Direct | Way::Connect | Way::Plain => netns::EGRESS.into(),
+                };
+                let mut stream = connect(socket, proxy).await?;
                 let asked = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n");
                 stream.write_all(asked.as_bytes()).await?;
                 let beyond = head(&mut stream).await?;
@@ -176,15 +228,34 @@ impl Road<'_> {
         }
     }
 
+    /// KiB of the proxy's own memory for each of many tunnels that were used once and stand idle.
+    async fn idle(&self, way: Way, pid: u32) -> anyhow::Result<f64> {
+        let sockets = self.sockets(way, IDLE).await?;
+        let before = own_memory(pid)?;
+        let mut open = Vec::with_capacity(IDLE);
+        for socket in sockets {
+            let mut stream = self.open(way, socket).await?;
+            self.ask(&mut stream, way, 1).await?;
+            open.push(stream);
+        }
+        let more = own_memory(pid)? - before;
+        drop(open);
+        Ok(more / whole(IDLE))
+    }
+
     async fn fetch(&self, mut stream: TcpStream, way: Way, bytes: usize) -> anyhow::Result<()> {
+        self.ask(&mut stream, way, bytes).await
+    }
+
+    async fn ask(&self, stream: &mut TcpStream, way: Way, bytes: usize) -> anyhow::Result<()> {
         let origin = self.ground.origin;
         let target = match way {
-            Way::Direct | Way::Connect => format!("/bytes/{bytes}"),
+            Way::Direct | Way::Connect | Way::Peer(..) => format!("/bytes/{bytes}"),
             Way::Plain => format!("http://{origin}/bytes/{bytes}"),
         };
         let asked = format!("GET {target} HTTP/1.1\r\nHost: {origin}\r\n\r\n");
         stream.write_all(asked.as_bytes()).await?;
-        let mut have = head(&mut stream).await?;
+        let mut have = head(stream).await?;
         let mut buffer = vec![0; READ.min(bytes)];
         while have < bytes {
             let read = stream.read(&mut buffer).await?;
