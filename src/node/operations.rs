@@ -1,7 +1,7 @@
 //! What operators' tools ask of a node: how long things take, what has ended, who waits for what, and
 //! whether an autoscaler may take the host away.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use procfs::{CpuPressure, Current, IoPressure, MemoryPressure, PressureRecord};
 
@@ -10,8 +10,9 @@ use crate::{
     journal::SessionRow,
     model::{Duty, InstanceId, Phase, Traffic},
     relay::meter,
+    routes::Health,
     runtime::StepTimes,
-    session::{Session, Snapshot, Tally, Usage},
+    session::{Carried, Session, Snapshot, Tally, Usage},
 };
 
 /// The node for operators' tools.
@@ -23,6 +24,8 @@ pub struct Operations {
     pub tally: Tally,
     /// Bytes of the sessions that live.
     pub live: Traffic,
+    /// What the routes have carried, and how connections by way of them fared; those that were used.
+    pub routes: BTreeMap<String, (Carried, Health)>,
     /// What the kernel says of waiting.
     pub pressure: Vec<Pressure>,
     /// What an autoscaler wants to know.
@@ -107,11 +110,26 @@ impl Node {
         // First what ended: a session that ends meanwhile is counted by the next look, never twice.
         let tally = self.hub().tally();
         let live = self.live_rows();
-        let traffic = live.iter().map(|row| self.sessions().live(row).traffic);
+        let mut routes: BTreeMap<String, (Carried, Health)> = BTreeMap::new();
+        for (name, carried) in &tally.routes {
+            routes.entry(name.clone()).or_default().0 = *carried;
+        }
+        let mut sum = Traffic::default();
+        for row in &live {
+            let traffic = self.sessions().live(row).traffic;
+            sum = sum.plus(traffic);
+            if let Some(name) = row.held_route() {
+                routes.entry(name).or_default().0.add(traffic);
+            }
+        }
+        for (name, health) in self.routes().healths() {
+            routes.entry(name).or_default().1 = health;
+        }
         Operations {
             steps: self.instances().tools().steps.all(),
             tally,
-            live: traffic.fold(Traffic::default(), Traffic::plus),
+            live: sum,
+            routes,
             pressure: pressure(),
             capacity: self.capacity_of(&live),
             hooks: self.inner.hooks.status(),

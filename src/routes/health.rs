@@ -38,6 +38,9 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every one, in the order of their declaration.
+    pub const ALL: [Self; 4] = [Self::Unreachable, Self::TimedOut, Self::Auth, Self::Refused];
+
     /// From the relay's word for a refusal; `None` where the route is not to blame.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {
@@ -92,7 +95,7 @@ pub enum State {
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     served: u64,
-    failed: u64,
+    failed: [u64; Fault::ALL.len()],
     in_a_row: u32,
     good: u32,
     /// When the first fault of those in a row was.
@@ -127,7 +130,7 @@ impl Health {
         if count == 0 {
             return;
         }
-        self.failed += count;
+        self.failed[fault as usize] += count;
         self.good = 0;
         self.last = Some(fault);
         self.since.get_or_insert(now);
@@ -173,8 +176,13 @@ impl Health {
 
     /// Connections that were made, and that failed, since the agent started.
     #[must_use]
-    pub const fn counts(&self) -> (u64, u64) {
-        (self.served, self.failed)
+    pub fn counts(&self) -> (u64, u64) {
+        (self.served, self.failed.iter().sum())
+    }
+
+    /// Connections that failed, by what was wrong.
+    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> + '_ {
+        Fault::ALL.into_iter().zip(self.failed)
     }
 }
 

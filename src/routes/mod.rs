@@ -304,6 +304,15 @@ impl Routes {
         self.journal.leases_over(rested).await
     }
 
+    /// How connections fared by way of each route that something is known of.
+    #[must_use]
+    pub fn healths(&self) -> Vec<(String, Health)> {
+        let state = self.state.lock();
+        let all = state.health.iter();
+        all.map(|(name, health)| (name.clone(), health.clone()))
+            .collect()
+    }
+
     /// Every configured route as it is now.
     #[must_use]
     pub fn occupancy(&self) -> Vec<Occupancy> {

@@ -35,7 +35,7 @@ pub use ground::{Ground, Host};
 pub use hub::Hub;
 pub use registry::{Grant, Session, Sessions};
 pub use snapshot::{Event, Item, SlotChange, Snapshot, Usage, What};
-pub use tally::Tally;
+pub use tally::{Carried, Tally};
 
 use crate::{
     instance::Autopsy,

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub egress_ip: Option<IpAddr>,
     /// Where that is, where it is known.
     pub egress_region: Option<String>,
+    /// The egress route that it holds or held, by name.
+    pub route: Option<String>,
     /// Bytes so far; final once it has ended.
     pub traffic: Traffic,
     /// When it was ordered.
@@ -72,6 +74,7 @@ impl From<&SessionRow> for Snapshot {
                 .filter(|_| row.ready_at.is_some()),
             egress_ip: row.egress,
             egress_region: row.region.clone(),
+            route: row.held_route(),
             traffic: row.traffic,
             created_at: row.created_at,
             ready_at: row.ready_at,

@@ -15,6 +15,25 @@ pub struct Tally {
     pub endings: BTreeMap<Ending, u64>,
     /// Bytes of all of them together.
     pub traffic: Traffic,
+    /// Those that had a route, by its name.
+    pub routes: BTreeMap<String, Carried>,
+}
+
+/// What one route has carried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Sessions.
+    pub sessions: u64,
+    /// Their bytes.
+    pub traffic: Traffic,
+}
+
+impl Carried {
+    /// And one session more.
+    pub fn add(&mut self, traffic: Traffic) {
+        self.sessions += 1;
+        self.traffic = self.traffic.plus(traffic);
+    }
 }
 
 impl Tally {
@@ -28,5 +47,9 @@ impl Tally {
         let ending = (reason.as_str(), blame, session.spec.substrate.as_str());
         *self.endings.entry(ending).or_default() += 1;
         self.traffic = self.traffic.plus(session.traffic);
+        if let Some(route) = &session.route {
+            let carried = self.routes.entry(route.clone()).or_default();
+            carried.add(session.traffic);
+        }
     }
 }

@@ -15,14 +15,15 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{operations::OperationsGauges, pool::PoolGauges, sessions::SessionGauges};
+use super::{
+    operations::OperationsGauges, pool::PoolGauges, routes::RouteCounters, sessions::SessionGauges,
+};
 use crate::{
     control::Counts,
     relay::egress::Reason,
     tls::{Identity, Shown},
     wire::node as pb,
 };
-
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Number = Gauge<u64, AtomicU64>;
@@ -63,6 +64,7 @@ struct NodeGauges {
     condition: Family<Named, Number>,
     pool: PoolGauges,
     operations: OperationsGauges,
+    routes: RouteCounters,
     each: SessionGauges,
     admitting: Number,
     memory_available: Number,
@@ -125,6 +127,7 @@ impl NodeGauges {
         self.pool
             .register(registry.sub_registry_with_prefix("pool"));
         self.operations.register(registry);
+        self.routes.register(registry);
         self.each.register(registry);
         // A counter that is not there before its first event has no rate.
         for reason in Reason::ALL {
@@ -225,6 +228,7 @@ impl NodeGauges {
         // Absent while it starts.
         if let Some(operations) = &node.operations {
             self.operations.set(operations);
+            self.routes.set(&operations.routes);
         }
         self.memory_available.set(node.memory_available_bytes);
         self.memory_total.set(node.memory_total_bytes);

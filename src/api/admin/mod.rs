@@ -9,6 +9,7 @@
 mod metrics;
 mod operations;
 mod pool;
+mod routes;
 mod sessions;
 mod steps;
 

@@ -2,8 +2,9 @@
 
 use crate::{
     node::{Capacity, HookStatus, Operations},
+    routes::Health,
     runtime::{BOUNDS, StepTimes},
-    session::Usage,
+    session::{Carried, Usage},
     wire::node as pb,
 };
 
@@ -32,6 +33,20 @@ pub(super) fn operations(of: Operations) -> pb::Operations {
         capacity: Some(capacity(of.capacity)),
         hooks: of.hooks.into_iter().map(hook).collect(),
         last_event: of.last_event,
+        routes: of.routes.into_iter().map(route).collect(),
+    }
+}
+
+fn route((route, (carried, health)): (String, (Carried, Health))) -> pb::RouteUse {
+    let faults = health
+        .faults()
+        .map(|(fault, count)| (fault.to_string(), count));
+    pb::RouteUse {
+        route,
+        sessions: carried.sessions,
+        traffic: Some(convert::traffic(carried.traffic)),
+        served: health.counts().0,
+        faults: faults.collect(),
     }
 }
 

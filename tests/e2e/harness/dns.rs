@@ -1,7 +1,7 @@
 //! A name server that knows a handful of names and counts what it is asked.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -17,13 +17,18 @@ const AAAA: u16 = 28;
 #[derive(Clone)]
 pub struct Dns {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<(String, IpAddr)>>>,
 }
 
 impl Dns {
     /// Serves on the origin's address, port 53.
     pub fn start(lab: &Lab, names: &[(&str, &[IpAddr])], tasks: &Tasks) -> Self {
-        let address = SocketAddr::new(lab.origin_ip(), 53);
+        Self::at(lab, lab.origin_ip(), names, tasks)
+    }
+
+    /// The same on another address inside.
+    pub fn at(lab: &Lab, ip: IpAddr, names: &[(&str, &[IpAddr])], tasks: &Tasks) -> Self {
+        let address = SocketAddr::new(ip, 53);
         let names: BTreeMap<String, Vec<IpAddr>> = names
             .iter()
             .map(|(name, ips)| ((*name).to_owned(), ips.to_vec()))
@@ -39,7 +44,7 @@ impl Dns {
                 let Some((name, kind, end)) = question(&packet[..len]) else {
                     continue;
                 };
-                asked.lock().push(name.clone());
+                asked.lock().push((name.clone(), peer.ip()));
                 let reply = answer(&packet[..end], names.get(&name), kind);
                 // A resolver that left will not miss it.
                 drop(socket.send_to(&reply, peer).await);
@@ -54,7 +59,14 @@ impl Dns {
 
     /// Every name that was asked for.
     pub fn questions(&self) -> Vec<String> {
-        self.asked.lock().clone()
+        let asked = self.asked.lock();
+        asked.iter().map(|(name, _asker)| name.clone()).collect()
+    }
+
+    /// Everybody who asked.
+    pub fn askers(&self) -> BTreeSet<IpAddr> {
+        let asked = self.asked.lock();
+        asked.iter().map(|(_name, asker)| *asker).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
 mod carry;
 mod health;
 mod limits;
+mod names;
 mod place;
 mod rude;
 mod secret;

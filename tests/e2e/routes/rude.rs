@@ -153,7 +153,7 @@ async fn what_an_upstream_does_wrong_is_put_down_to_it_and_nothing_else_is() {
                 seconds(30),
                 async || {
                     let shown = client.attempt(&origin.http("/never")).await;
-                    assert!(shown.error.is_some(), "{manner:?} served");
+                    assert!(!shown.text.contains("/never"), "{manner:?} served");
                     let (_code, route) = chaser.route(&["show", &manner.name()]).await;
                     (route["state"] == "quarantined").then(|| assert_eq!(route["fault"], fault))
                 },
@@ -186,6 +186,22 @@ async fn what_an_upstream_does_wrong_is_put_down_to_it_and_nothing_else_is() {
         };
         assert!(bytes.up > 0, "what was said to it is counted: {bytes:?}");
         assert_eq!(session.delete().await.status, 204);
+        let last = session.get().await;
+        let metrics = chaser.metrics().await;
+        for (direction, field) in [("up", "bytes_up"), ("down", "bytes_down")] {
+            let series = format!(
+                "chaser_node_route_bytes_total{{route=\"{}\",direction=\"{direction}\"}} {}\n",
+                manner.name(),
+                last[field]
+            );
+            assert!(metrics.contains(&series), "{series}{metrics}");
+        }
+        let outcome = format!(
+            "chaser_node_route_connections_total{{route=\"{}\",outcome=\"{}\"}} 0\n",
+            manner.name(),
+            manner.fault().unwrap_or("served")
+        );
+        assert!(!metrics.contains(&outcome), "{outcome}{metrics}");
     }
     let path = |path: &str| {
         let seen = origin
