@@ -24,6 +24,7 @@ use crate::{
     tls::{Identity, Shown},
     wire::node as pb,
 };
+
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Number = Gauge<u64, AtomicU64>;

@@ -130,6 +130,37 @@ impl Manner {
     fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
+
+    /// What came of its connections is counted by its route.
+    async fn is_counted(self, chaser: &Chaser) {
+        let series = format!(
+            "chaser_node_route_connections_total{{route=\"{}\",outcome=\"{}\"}} ",
+            self.name(),
+            self.fault().unwrap_or("served")
+        );
+        eventually(&series, seconds(20), async || {
+            let metrics = chaser.metrics().await;
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix(&series))?;
+            (line != "0").then_some(())
+        })
+        .await;
+    }
+
+    /// What a session that has ended moved is its route's.
+    async fn is_in_the_metrics(self, chaser: &Chaser, session: &Session) {
+        let last = session.get().await;
+        let metrics = chaser.metrics().await;
+        for (direction, field) in [("up", "bytes_up"), ("down", "bytes_down")] {
+            let series = format!(
+                "chaser_node_route_bytes_total{{route=\"{}\",direction=\"{direction}\"}} {}\n",
+                self.name(),
+                last[field]
+            );
+            assert!(metrics.contains(&series), "{series}{metrics}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,23 +216,9 @@ async fn what_an_upstream_does_wrong_is_put_down_to_it_and_nothing_else_is() {
             down: count("bytes_down"),
         };
         assert!(bytes.up > 0, "what was said to it is counted: {bytes:?}");
+        manner.is_counted(&chaser).await;
         assert_eq!(session.delete().await.status, 204);
-        let last = session.get().await;
-        let metrics = chaser.metrics().await;
-        for (direction, field) in [("up", "bytes_up"), ("down", "bytes_down")] {
-            let series = format!(
-                "chaser_node_route_bytes_total{{route=\"{}\",direction=\"{direction}\"}} {}\n",
-                manner.name(),
-                last[field]
-            );
-            assert!(metrics.contains(&series), "{series}{metrics}");
-        }
-        let outcome = format!(
-            "chaser_node_route_connections_total{{route=\"{}\",outcome=\"{}\"}} 0\n",
-            manner.name(),
-            manner.fault().unwrap_or("served")
-        );
-        assert!(!metrics.contains(&outcome), "{outcome}{metrics}");
+        manner.is_in_the_metrics(&chaser, &session).await;
     }
     let path = |path: &str| {
         let seen = origin

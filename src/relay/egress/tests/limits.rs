@@ -53,11 +53,9 @@ async fn a_quota_is_kept_to_the_byte_by_all_connections_together() {
 #[tokio::test]
 async fn one_connection_more_is_refused_until_one_has_gone() {
     let bench = Bench::new().await;
+    // It hangs up once nobody speaks to it any more.
     let origin = bench
-        .origin(|peer| async {
-            std::future::pending::<()>().await;
-            drop(peer)
-        })
+        .origin(|mut peer| async move { drop(peer.stream.read(&mut [0]).await) })
         .await;
     bench.egress.set_way(Some(limited(Limits {
         connections: 1,

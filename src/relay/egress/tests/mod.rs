@@ -7,6 +7,7 @@ mod plain;
 mod refused;
 mod room;
 mod slow;
+mod smuggling;
 mod socks;
 mod tunnels;
 mod upstream;
