@@ -1,6 +1,6 @@
 //! `chaser node cordon|uncordon|drain`: out of service and back, with what is left in sight.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sd_notify::NotifyState;
@@ -107,7 +107,7 @@ async fn follow(
                 duty = status.into_inner().duty.or(duty);
                 silent = None;
             }
-            Err(status) if status.code() == tonic::Code::Unavailable => {
+            Err(status) if is_away(&status) => {
                 let since = *silent.get_or_insert_with(Instant::now);
                 if since.elapsed() > RESTART {
                     return Err(refused(status));
@@ -119,6 +119,11 @@ async fn follow(
     }
     bar.finish_and_clear();
     Ok(duty)
+}
+
+/// Whether nobody answered, or somebody who only starts: what broke on the way has a source.
+fn is_away(status: &tonic::Status) -> bool {
+    status.code() == tonic::Code::Unavailable || status.source().is_some()
 }
 
 fn progress(duty: &pb::Duty) -> String {

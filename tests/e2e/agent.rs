@@ -250,7 +250,12 @@ async fn who_waits_for_a_drain_waits_over_a_restart_of_the_agent() {
     .await;
     assert_eq!(phase(&agent, &id).await.0, Phase::Ready);
     // Nothing else ends within ten minutes what is waited for.
-    agent.node.teardown(&id).await.unwrap();
+    eventually(
+        "it has compared, and takes orders",
+        seconds(20),
+        async || agent.node.teardown(&id).await.ok(),
+    )
+    .await;
     let waited = tokio::time::timeout(seconds(30), waits.wait_with_output()).await;
     let output = waited.expect("it ends with the last session").unwrap();
     assert_eq!(output.status.code(), Some(0));
