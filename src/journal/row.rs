@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::model::{
     BootInstant, EndReason, Ending, Failure, InstanceId, InstancePhase, Phase, SessionId,
-    SessionSpec, Traffic,
+    SessionSpec, Traffic, Why,
 };
 
 /// A session, whole.
@@ -21,6 +21,9 @@ pub struct SessionRow {
     pub phase: Phase,
     /// The first end that was asked for, once one was.
     pub asked: Option<EndReason>,
+    /// What whoever asked first knew beyond the reason.
+    #[serde(default)]
+    pub why: Why,
     /// The end that won, once it has ended.
     pub ending: Option<Ending>,
     /// Why it failed before it was ready.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     model::{
         EgressWish, EndReason, Ending, InstanceId, InstancePhase, Phase, SessionId, SessionSpec,
-        Substrate, Traffic,
+        Substrate, Traffic, Why,
     },
     runtime::{boot_now, wall_now},
 };
@@ -24,6 +24,7 @@ pub(super) fn row() -> SessionRow {
         },
         phase: Phase::Creating,
         asked: None,
+        why: Why::default(),
         ending: None,
         failure: None,
         instance: InstanceId::random(),

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::{Blame, EndReason, Traffic};
 
 /// What whoever asks for an end knows beyond its reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
     /// What was seen, in a sentence for operators.
     pub detail: Option<String>,

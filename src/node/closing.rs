@@ -68,6 +68,7 @@ mod tests {
     use crate::{
         model::{
             BootInstant, EgressWish, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic,
+            Why,
         },
         runtime::boot_id,
     };
@@ -88,6 +89,7 @@ mod tests {
             },
             phase: Phase::Ready,
             asked: None,
+            why: Why::default(),
             ending: None,
             failure: None,
             instance: InstanceId::random(),

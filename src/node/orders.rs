@@ -11,7 +11,7 @@ use super::{
 use crate::{
     instance::{self, Instance, View},
     journal::SessionRow,
-    model::{EgressWish, EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic},
+    model::{EgressWish, EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic, Why},
     runtime::{boot_now, wall_now},
     session::{Grant, Session, SlotChange, Snapshot},
 };
@@ -85,6 +85,7 @@ impl Node {
             id,
             phase: Phase::Creating,
             asked: None,
+            why: Why::default(),
             ending: None,
             failure: None,
             instance,

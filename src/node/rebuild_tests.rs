@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
-    model::{EgressWish, EndReason, Ending, SessionId, SessionSpec, Substrate, Traffic},
+    model::{EgressWish, EndReason, Ending, SessionId, SessionSpec, Substrate, Traffic, Why},
     relay::client::Held,
     runtime::boot_now,
 };
@@ -22,6 +22,7 @@ fn row(instance: InstanceId) -> SessionRow {
         },
         phase: Phase::Ready,
         asked: None,
+        why: Why::default(),
         ending: None,
         failure: None,
         instance,

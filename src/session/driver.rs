@@ -119,17 +119,18 @@ impl<G: Ground> Driver<G> {
             Input::End(asked.reason)
         };
         if self.state.phase() < Phase::Closing {
+            let (detail, cause) = (asked.detail, self.cause.as_ref());
+            let blame = cause.filter(|cause| detail.as_ref() == Some(&cause.saw));
+            self.row.why = Why {
+                blame: blame.map(|cause| cause.blame),
+                detail,
+            };
             self.step(input, Some(asked.reason)).await?;
         }
         if let State::Closing(reason) = self.state {
             let bound = self.row.ready_at.is_some();
-            let detail = asked.detail.as_ref();
-            let cause = self.cause.as_ref();
-            let why = Why {
-                detail: detail.cloned(),
-                blame: cause.and_then(|cause| (detail == Some(&cause.saw)).then_some(cause.blame)),
-            };
-            let decided = end::decide(&*self.ground, &self.row, (reason, &why), bound, &self.stop)
+            let why = &self.row.why;
+            let decided = end::decide(&*self.ground, &self.row, (reason, why), bound, &self.stop)
                 .instrument(debug_span!("cut"));
             let steps = self.ground.steps();
             let ending = steps.time(runtime::Step::ReleaseCut, decided).await?;

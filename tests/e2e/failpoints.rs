@@ -4,6 +4,7 @@
 
 use chaser::wire::node::{
     Blame, DrainRequest, EndReason, NodeState, Phase, ProvisionRequest, TeardownRequest,
+    UncordonRequest,
 };
 
 use crate::harness::{Agent, Cdp, docker, eventually, lab, processes, seconds, session_id, spec};
@@ -145,23 +146,32 @@ async fn a_death_at_any_step_of_the_way_down_ends_as_it_was_asked_to() {
 async fn whose_fault_it_was_outlives_the_agent_that_knew() {
     let (lab, _origin) = lab();
     let mut agent = Agent::start(&lab, "").await;
-    assert_eq!(agent.terminate(seconds(10)), Some(0));
-    // The relay has cut and answered; the agent dies before it has written that down.
-    let point = "session arbitrated";
-    agent.launch_to_die_at(point);
-    agent.wait_until(NodeState::Ready).await;
-    let id = session_id();
-    agent.node.provision(&id, spec(seconds(600))).await.unwrap();
-    let at_once = DrainRequest {
-        deadline: Some(prost_types::Duration::default()),
-        until_restart: false,
-    };
-    drop(agent.node.dial().await.drain(at_once).await);
-    agent.death(point).await;
-    agent.launch();
-    agent.wait_until(NodeState::NotReady).await;
-    is_over(&agent, &id, EndReason::SubstrateDown, point).await;
-    let failure = agent.node.session(&id).await.unwrap().failure.unwrap();
-    assert_eq!(failure.message, "the node was drained");
-    assert_eq!(failure.blame(), Blame::Host);
+    // Before anybody else was told; and when the relay has cut and answered, and nobody has written that down.
+    for point in ["session closing Journal", "session arbitrated"] {
+        assert_eq!(agent.terminate(seconds(10)), Some(0));
+        agent.launch_to_die_at(point);
+        agent.wait_until(NodeState::Ready).await;
+        let id = session_id();
+        agent.node.provision(&id, spec(seconds(600))).await.unwrap();
+        let at_once = DrainRequest {
+            deadline: Some(prost_types::Duration::default()),
+            until_restart: false,
+        };
+        drop(agent.node.dial().await.drain(at_once).await);
+        agent.death(point).await;
+        agent.launch();
+        agent.wait_until(NodeState::NotReady).await;
+        is_over(&agent, &id, EndReason::SubstrateDown, point).await;
+        let failure = agent.node.session(&id).await.unwrap().failure.unwrap();
+        assert_eq!(failure.message, "the node was drained", "{point}");
+        assert_eq!(failure.blame(), Blame::Host, "{point}");
+        agent
+            .node
+            .dial()
+            .await
+            .uncordon(UncordonRequest {})
+            .await
+            .unwrap();
+        agent.wait_until(NodeState::Ready).await;
+    }
 }

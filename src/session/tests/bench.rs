@@ -240,6 +240,7 @@ pub(super) fn row(ttl: Duration) -> SessionRow {
         },
         phase: Phase::Creating,
         asked: None,
+        why: Why::default(),
         ending: None,
         failure: None,
         instance: InstanceId::random(),
