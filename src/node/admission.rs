@@ -3,7 +3,7 @@
 use tracing::info;
 
 use super::{Config, status::Memory};
-use crate::{host::monitor::thread_limit, instance};
+use crate::{host::monitor::thread_limit, instance, runtime::cores};
 
 /// What an idle session takes, with room for a page.
 const SESSION_MEMORY: u64 = 320 << 20;
@@ -91,10 +91,9 @@ pub(super) fn capacity(
 
 /// How many sessions fit on the host that this runs on.
 pub(super) fn of_this_host(config: &Config, instance: &instance::Config) -> u32 {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let machine = Machine {
         memory: Memory::now().total,
-        cpu_millis: u64::try_from(cores).unwrap_or(1) * 1_000,
+        cpu_millis: u64::try_from(cores()).unwrap_or(1) * 1_000,
         threads: thread_limit().unwrap_or(u64::MAX),
     };
     let promise = Promise {

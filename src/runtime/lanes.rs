@@ -6,7 +6,6 @@
 
 use std::{
     io,
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,6 +15,8 @@ use std::{
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::cores;
 
 /// The most that are made.
 const MOST: usize = 16;
@@ -34,7 +35,6 @@ impl Lanes {
     /// # Errors
     /// When no more threads or descriptors are to be had.
     pub fn start(name: &str) -> io::Result<Arc<Self>> {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let end = CancellationToken::new();
         let lane = |_number| {
             let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -44,7 +44,7 @@ impl Lanes {
                 .spawn(move || runtime.block_on(end.cancelled()))?;
             Ok(handle)
         };
-        let handles: io::Result<Vec<_>> = (0..cores.min(MOST)).map(lane).collect();
+        let handles: io::Result<Vec<_>> = (0..cores().min(MOST)).map(lane).collect();
         Ok(Arc::new(Self {
             handles: handles?,
             next: AtomicUsize::new(0),

@@ -1,6 +1,7 @@
 //! What every role runs on: named tasks with a common stop, clocks, what systemd is told.
 
 mod clock;
+mod cores;
 mod failpoint;
 mod lanes;
 mod pidfd;
@@ -9,6 +10,7 @@ pub mod systemd;
 mod tasks;
 
 pub use clock::{boot_id, boot_now, wall_now};
+pub use cores::cores;
 pub use failpoint::failpoint;
 pub use lanes::Lanes;
 pub use pidfd::Death;

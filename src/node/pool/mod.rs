@@ -47,8 +47,8 @@ pub struct Config {
     /// How many may start at once; orders come first.
     pub concurrent_starts: u32,
     /// How long a refill waits after an order that took one, for its client to load a first page
-    /// undisturbed; at most four times this long while orders keep coming, not at all once one found
-    /// nothing parked.
+    /// undisturbed; longer where more such clients than the host has cores share them, at most four
+    /// times this long, not at all once one found nothing parked.
     #[serde(with = "crate::model::duration")]
     pub refill_pause: Duration,
     /// One that stands for longer is replaced.
@@ -133,7 +133,7 @@ impl Pool {
             let slot = state.shelf.take(profile, &state.image)?;
             // What has died since is seen to by the driver of the instance.
             if parked(instances, slot.id) {
-                state.took(true);
+                state.took(true, &self.inner.config);
                 return Some(slot);
             }
         }
@@ -148,7 +148,7 @@ impl Pool {
         let mut state = self.inner.state.lock();
         state.tally(profile).order(hit, now);
         if !hit {
-            state.took(false);
+            state.took(false, &self.inner.config);
         }
         self.inner.wake.notify_one();
     }

@@ -51,26 +51,31 @@ impl Demand {
 pub(super) struct Taken {
     first: Instant,
     last: Instant,
+    /// How many came within a pause of one another, the last of them included.
+    beside: u32,
     missed: bool,
 }
 
 impl Taken {
     /// One more, which found something or not.
-    pub(super) fn order(before: Option<Self>, hit: bool, now: Instant) -> Self {
+    pub(super) fn order(before: Option<Self>, hit: bool, now: Instant, pause: Duration) -> Self {
+        let close = before.filter(|taken| now < taken.last + pause);
         Self {
             first: before.map_or(now, |taken| taken.first),
             last: now,
+            beside: close.map_or(0, |taken| taken.beside) + 1,
             missed: !hit || before.is_some_and(|taken| taken.missed),
         }
     }
 
-    /// When to begin to refill: a pause after the last order, some pauses after the first, and at once
-    /// when an order found nothing.
-    pub(super) fn refill_at(self, pause: Duration) -> Instant {
+    /// When to begin to refill: a pause after the last order, and as many times that as pages have to
+    /// share a core; some pauses after the first, and at once when an order found nothing.
+    pub(super) fn refill_at(self, pause: Duration, cores: u32) -> Instant {
         if self.missed {
             return self.first;
         }
-        (self.last + pause).min(self.first + pause * LONGEST)
+        let shared = self.beside.div_ceil(cores.max(1)).min(LONGEST);
+        (self.last + pause * shared).min(self.first + pause * LONGEST)
     }
 }
 
@@ -183,17 +188,39 @@ mod tests {
     fn refills_let_clients_begin_but_not_orders_go_without() {
         let (start, pause) = (Instant::now(), Duration::from_millis(500));
         let at = |millis| start + Duration::from_millis(millis);
-        let one = Taken::order(None, true, start);
-        assert_eq!(one.refill_at(pause), at(500));
-        let two = Taken::order(Some(one), true, at(300));
-        assert_eq!(two.refill_at(pause), at(800), "after the last");
-        let on_and_on = Taken::order(Some(two), true, at(1_900));
-        assert_eq!(on_and_on.refill_at(pause), at(2_000), "but not for ever");
-        let missed = Taken::order(Some(two), false, at(400));
-        assert!(missed.refill_at(pause) <= at(400), "at once");
-        let then = Taken::order(Some(missed), true, at(450));
-        assert!(then.refill_at(pause) <= at(450), "until all is refilled");
-        assert_eq!(one.refill_at(Duration::ZERO), start, "no pause");
+        let order = |before, hit, now| Taken::order(before, hit, now, pause);
+        let one = order(None, true, start);
+        assert_eq!(one.refill_at(pause, 2), at(500));
+        let two = order(Some(one), true, at(300));
+        assert_eq!(two.refill_at(pause, 2), at(800), "after the last");
+        let later = order(Some(two), true, at(1_200));
+        assert_eq!(later.refill_at(pause, 1), at(1_700), "nobody beside it");
+        let on_and_on = order(Some(two), true, at(1_900));
+        assert_eq!(on_and_on.refill_at(pause, 2), at(2_000), "but not for ever");
+        let missed = order(Some(two), false, at(400));
+        assert!(missed.refill_at(pause, 2) <= at(400), "at once");
+        let then = order(Some(missed), true, at(450));
+        assert!(then.refill_at(pause, 2) <= at(450), "until all is refilled");
+        assert_eq!(one.refill_at(Duration::ZERO, 2), start, "no pause");
+    }
+
+    #[test]
+    fn pages_that_share_a_core_are_given_longer() {
+        let (start, pause) = (Instant::now(), Duration::from_millis(500));
+        let at = |millis| start + Duration::from_millis(millis);
+        let all = |count: u64| {
+            let order = |before, n| Some(Taken::order(before, true, at(n), pause));
+            (0..count).fold(None, order).unwrap()
+        };
+        assert_eq!(all(2).refill_at(pause, 2), at(501));
+        assert_eq!(all(6).refill_at(pause, 2), at(1_505));
+        assert_eq!(all(10).refill_at(pause, 2), at(2_000), "the longest");
+        assert_eq!(all(10).refill_at(pause, 16), at(509));
+        assert_eq!(
+            all(10).refill_at(pause, 0),
+            at(2_000),
+            "a count that is unknown is one"
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     instance::{Instances, View},
     journal::Ahead,
     model::{BootInstant, InstanceId},
+    runtime::cores,
 };
 
 #[derive(Debug, Default)]
@@ -110,13 +111,15 @@ impl State {
         added
     }
 
-    pub(super) fn took(&mut self, hit: bool) {
-        self.taken = Some(plan::Taken::order(self.taken, hit, Instant::now()));
+    pub(super) fn took(&mut self, hit: bool, config: &Config) {
+        let (before, now) = (self.taken, Instant::now());
+        self.taken = Some(plan::Taken::order(before, hit, now, config.refill_pause));
     }
 
     /// Until when refills wait for those who were handed what is missing.
     pub(super) fn pausing(&self, config: &Config) -> Option<Instant> {
-        let until = self.taken?.refill_at(config.refill_pause);
+        let cores = u32::try_from(cores()).unwrap_or(1);
+        let until = self.taken?.refill_at(config.refill_pause, cores);
         (until > Instant::now()).then_some(until)
     }
 
