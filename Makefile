@@ -55,7 +55,7 @@ deny: ## licences, crates and sources of the lock file; known faults where their
 test: setup host packager tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	@tests/setup
 	$(CARGO_TEST) --locked
-	$(MAKE) --no-print-directory failpoints chaos
+	$(MAKE) --no-print-directory chaos failpoints
 
 chaos: ## three minutes of deaths at random, the same for a SEED, against what must always hold
 	cargo run --locked --quiet -- bench chaos --minutes 3 --seed $(SEED)
