@@ -19,6 +19,10 @@ pub(super) enum Command {
         /// The workspace that it opens; made when there is none of this name
         #[arg(long, value_name = "NAME")]
         workspace: Option<Workspace>,
+        /// What its sessions may do beside what the workspace says: a TOML file as for
+        /// `chaser workspace set-policy`
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
@@ -45,21 +49,27 @@ pub(super) struct Common {
     state_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Common {
-    fn store(&self) -> anyhow::Result<Store> {
+    pub(super) fn store(&self) -> anyhow::Result<Store> {
         Ok(Store::open(&self.state_dir.join("control.db"))?)
     }
 }
 
 pub(super) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Create { workspace, common } => {
+        Command::Create {
+            workspace,
+            policy,
+            common,
+        } => {
+            let policy = policy.as_deref().map(super::workspace::read).transpose()?;
+            let policy = policy.unwrap_or_default();
             let workspace = workspace.unwrap_or_else(Workspace::standard);
             let key = ApiKey::random();
-            common.store()?.add_key(&key, &workspace).await?;
+            common.store()?.add_key(&key, &workspace, &policy).await?;
             if common.json {
                 output::json(&json!({ "key": key.expose(), "workspace": workspace.as_str() }))?;
             } else {
@@ -93,6 +103,7 @@ async fn list(common: &Common) -> anyhow::Result<()> {
                     "workspace": key.workspace,
                     "created_at": key.created_at.format(&Rfc3339)?,
                     "revoked": key.revoked_at.is_some(),
+                    "policy": key.policy,
                 }))
             })
             .collect::<anyhow::Result<_>>()?;
@@ -103,6 +114,7 @@ async fn list(common: &Common) -> anyhow::Result<()> {
         ("WORKSPACE", Align::Left),
         ("CREATED", Align::Left),
         ("STATE", Align::Left),
+        ("POLICY", Align::Left),
     ]);
     for key in keys {
         let state = if key.revoked_at.is_some() {
@@ -115,6 +127,7 @@ async fn list(common: &Common) -> anyhow::Result<()> {
             key.workspace,
             key.created_at.date().to_string(),
             state.to_owned(),
+            super::workspace::mark(&key.policy).to_owned(),
         ]);
     }
     output::print(table);

@@ -29,6 +29,7 @@ mod shell;
 mod table;
 mod top;
 mod up;
+mod workspace;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -96,6 +97,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// List workspaces, and say what their sessions may do
+    #[command(subcommand)]
+    Workspace(workspace::Command),
     /// Make a development authority, and certificates of it
     #[command(subcommand)]
     Cert(cert::Command),
@@ -165,6 +169,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(command) => on_runtime(bench::run(command)),
         Command::Route(command) => on_runtime(route::run(command)),
         Command::Key(command) => on_runtime(key::run(command)),
+        Command::Workspace(command) => on_runtime(workspace::run(command)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tracing::{Instrument, Span, debug, debug_span, field};
 
 use super::{
-    Control, ControlError, Limits, NodeError, Record, Sighting, Status, Workspace,
+    Control, ControlError, Limits, NodeError, Policy, Record, Sighting, Status, Workspace,
     store::NewSession,
 };
 use crate::{
@@ -38,6 +38,13 @@ impl Order {
     /// With this asked of the way out.
     #[must_use]
     pub fn leaving(self, egress: EgressWish) -> Self {
+        Self { egress, ..self }
+    }
+
+    /// Within what this policy lets through.
+    #[must_use]
+    pub fn within(self, policy: &Policy) -> Self {
+        let egress = policy.narrow(self.egress);
         Self { egress, ..self }
     }
 

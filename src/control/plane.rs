@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::{
-    ApiKey, Config, ControlError, Counts, Cursor, KeyHash, Node, NodeError, Page, Record, Sighting,
-    Store, Tokens, Workspace, order::lost,
+    ApiKey, Config, ControlError, Counts, Cursor, KeyHash, Node, NodeError, Order, Page, Policy,
+    Record, Sighting, Store, Tokens, Workspace, order::lost,
 };
 use crate::{
     model::{EndReason, SessionId},
@@ -57,6 +57,23 @@ pub struct Parts {
     pub tokens: Option<Tokens>,
     /// Keys that are valid for as long as this process lives, stored nowhere.
     pub keys: Vec<(ApiKey, Workspace)>,
+}
+
+/// Who asks, and what its sessions may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose keys it has.
+    pub workspace: Workspace,
+    /// The workspace's and the key's; each holds.
+    pub policies: Vec<Policy>,
+}
+
+impl Caller {
+    /// What is left of an order.
+    #[must_use]
+    pub fn narrow(&self, order: Order) -> Order {
+        self.policies.iter().fold(order, Order::within)
+    }
 }
 
 impl Control {
@@ -110,20 +127,23 @@ impl Control {
         &self.inner.config
     }
 
-    /// The workspace that a key opens. Keys are compared by their hashes, so the time that this takes
+    /// Whoever presents a key. Keys are compared by their hashes, so the time that this takes
     /// tells nothing about them.
     ///
     /// # Errors
     /// [`ControlError::Unauthorised`].
-    pub async fn workspace(&self, presented: &str) -> Result<Workspace, ControlError> {
+    pub async fn caller(&self, presented: &str) -> Result<Caller, ControlError> {
         let key: ApiKey = presented
             .parse()
             .map_err(|_invalid| ControlError::Unauthorised)?;
         let hash = key.hash();
         if let Some(workspace) = self.inner.configured.get(&hash) {
-            return Ok(workspace.clone());
+            return Ok(Caller {
+                policies: vec![self.inner.store.policy(workspace).await?],
+                workspace: workspace.clone(),
+            });
         }
-        let stored = self.inner.store.workspace_of(hash).await?;
+        let stored = self.inner.store.caller(hash).await?;
         stored.ok_or(ControlError::Unauthorised)
     }
 

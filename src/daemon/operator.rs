@@ -9,7 +9,7 @@ use std::{
 
 use tracing::info;
 
-use crate::control::{ApiKey, InvalidKey, Store, StoreError, Workspace};
+use crate::control::{ApiKey, InvalidKey, Policy, Store, StoreError, Workspace};
 
 /// Why there is no operator's key.
 #[derive(Debug, thiserror::Error)]
@@ -53,14 +53,16 @@ pub(super) async fn ensure(
     }
     let others = store.has_keys().await?;
     if let Some(key) = read(path)? {
-        if store.workspace_of(key.hash()).await?.is_some() {
+        if store.caller(key.hash()).await?.is_some() {
             return Ok(Some(key));
         }
         // With other keys about it was revoked; without, the records were removed.
         if others {
             return Ok(None);
         }
-        store.add_key(&key, &Workspace::standard()).await?;
+        store
+            .add_key(&key, &Workspace::standard(), &Policy::default())
+            .await?;
         return Ok(Some(key));
     }
     if others {
@@ -68,7 +70,9 @@ pub(super) async fn ensure(
     }
     let key = ApiKey::random();
     write(path, &key)?;
-    store.add_key(&key, &Workspace::standard()).await?;
+    store
+        .add_key(&key, &Workspace::standard(), &Policy::default())
+        .await?;
     info!(path = %path.display(), "made the operator's key");
     Ok(Some(key))
 }
@@ -126,7 +130,11 @@ mod tests {
         assert_eq!(used.unwrap(), Some(given));
         // Revoked while another key is valid: it stays revoked.
         store
-            .add_key(&ApiKey::random(), &Workspace::standard())
+            .add_key(
+                &ApiKey::random(),
+                &Workspace::standard(),
+                &Policy::default(),
+            )
             .await
             .unwrap();
         store.revoke_keys(&first.prefix()).await.unwrap();

@@ -4,6 +4,7 @@
 //! its own state machine (in [`crate::instance`] and [`crate::session`]) and its own lifetime.
 
 mod boot;
+mod bounds;
 pub mod duration;
 mod duty;
 mod ending;
@@ -13,10 +14,12 @@ mod lease;
 mod lifecycle;
 mod limits;
 mod spec;
+mod targets;
 mod traffic;
 mod wish;
 
 pub use boot::{BootId, BootInstant, InvalidBootId};
+pub use bounds::{Beyond, Bounds};
 pub use duty::Duty;
 pub use ending::{Ending, Why};
 pub use failure::{Blame, Class, Classify, Failure};
@@ -25,5 +28,6 @@ pub use lease::{Grant, Lease};
 pub use lifecycle::{EndReason, InstancePhase, Phase, UnknownWord};
 pub use limits::Limits;
 pub use spec::{InvalidSpec, SessionSpec, Substrate};
+pub use targets::{Form, Hosts, InvalidTargets, Targets, Written};
 pub use traffic::Traffic;
 pub use wish::{EgressWish, OwnProxy, Unwritten};

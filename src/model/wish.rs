@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
+use super::{Bounds, Limits};
 
 /// Which egress route a session is to have; nothing asked means any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct EgressWish {
     pub own: Option<OwnProxy>,
     /// What the session may take of it; a route's own limits hold as well.
     pub limits: Limits,
+    /// Where the session may be led: within each of them, and within its route's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bounds: Vec<Bounds>,
 }
 
 /// A proxy that a client brings.
@@ -86,6 +89,7 @@ impl EgressWish {
             != Self {
                 sticky: self.sticky.clone(),
                 limits: self.limits,
+                bounds: self.bounds.clone(),
                 ..Self::default()
             }
     }

@@ -33,7 +33,6 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 pub use dialer::Dialer;
-pub use egress::{Bounds, Form, Hosts, Targets};
 pub use view::{Browser, ClientGuard, Clients, Live, SessionView};
 pub use way::{Login, Place, Position, Scheme, Upstream, Way};
 

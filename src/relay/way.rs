@@ -11,8 +11,7 @@ use std::{
 
 use secrecy::SecretString;
 
-use super::Bounds;
-use crate::model::{Limits, UnknownWord};
+use crate::model::{Bounds, Limits, UnknownWord};
 
 /// The way out of one session.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +28,8 @@ pub struct Way {
     pub place: Place,
     /// What the session may take of it.
     pub limits: Limits,
-    /// Where it may lead.
-    pub bounds: Bounds,
+    /// Where it may lead: within each of them.
+    pub bounds: Vec<Bounds>,
 }
 
 /// What a browser says of where it is; what is empty is left to its device profile.

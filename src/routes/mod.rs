@@ -213,8 +213,12 @@ impl Routes {
     /// [`Lost`]: it is not known any more.
     pub fn way(&self, session: &SessionRow) -> Result<Way, Lost> {
         let way = self.held_way(session)?;
-        let limits = way.limits.and(session.spec.egress.limits);
-        Ok(Way { limits, ..way })
+        let wish = &session.spec.egress;
+        Ok(Way {
+            limits: way.limits.and(wish.limits),
+            bounds: way.bounds.into_iter().chain(wish.bounds.clone()).collect(),
+            ..way
+        })
     }
 
     fn held_way(&self, session: &SessionRow) -> Result<Way, Lost> {

@@ -11,8 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::template::{self, Facts};
 use crate::{
-    model::{EgressWish, Limits},
-    relay::{self, Bounds, Login, Scheme, Upstream, Way},
+    model::{Bounds, EgressWish, Limits},
+    relay::{self, Login, Scheme, Upstream, Way},
 };
 
 /// A way out of this host, under its name.
@@ -276,7 +276,7 @@ impl Route {
         Way {
             place: self.place.told(),
             limits: self.limits,
-            bounds: self.bounds.clone(),
+            bounds: vec![self.bounds.clone()],
             ..way
         }
     }

@@ -2,11 +2,10 @@
 
 use time::OffsetDateTime;
 
+use super::egress;
 use crate::{
     host::monitor::{Level, Standing},
-    model::{
-        Blame, EgressWish, EndReason, Failure, InstanceId, Phase, SessionSpec, Substrate, Traffic,
-    },
+    model::{Blame, EndReason, Failure, InstanceId, Phase, SessionSpec, Substrate, Traffic},
     node::{NodeState, Placement, PoolProfile, Status},
     session::{Event, Item, SlotChange, Snapshot, What},
     wire::node as pb,
@@ -81,29 +80,7 @@ fn spec(spec: SessionSpec) -> pb::SessionSpec {
         idle_timeout: duration(spec.idle_timeout),
         labels: spec.labels.into_iter().collect(),
         cdp_token: String::new(),
-        egress: Some(wish(spec.egress)),
-    }
-}
-
-fn wish(of: EgressWish) -> pb::EgressWish {
-    pb::EgressWish {
-        region: of.region,
-        country: of.country,
-        city: of.city,
-        tags: of.tags.into_iter().collect(),
-        route: of.route,
-        sticky: of.sticky,
-        own: of.own.map(|own| pb::OwnProxy {
-            server: own.server,
-            username: String::new(),
-            password: String::new(),
-        }),
-        limits: Some(pb::EgressLimits {
-            quota_bytes: of.limits.quota_bytes,
-            bytes_per_second: of.limits.bytes_per_second,
-            connections: of.limits.connections,
-            requests_per_minute: of.limits.requests_per_minute,
-        }),
+        egress: Some(egress::to_wire(spec.egress)),
     }
 }
 

@@ -4,6 +4,7 @@
 mod convert;
 mod door;
 mod duty;
+mod egress;
 mod listen;
 mod operations;
 mod route;

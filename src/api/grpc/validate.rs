@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tonic::Status;
 
+use super::egress;
 use crate::{
-    model::{EgressWish, EndReason, Limits, OwnProxy, SessionId, SessionSpec, Substrate},
+    model::{EndReason, SessionId, SessionSpec, Substrate},
     profile::{self, Catalogue},
-    routes::check_own,
     wire::node as pb,
 };
 
@@ -16,8 +16,8 @@ const TTL: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const IDLE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-const MAX_LABELS: usize = 32;
-const MAX_LABEL: usize = 256;
+pub(super) const MAX_LABELS: usize = 32;
+pub(super) const MAX_LABEL: usize = 256;
 const MAX_TOKEN: usize = 256;
 
 pub(super) fn invalid(field: &str, allowed: impl std::fmt::Display) -> Status {
@@ -89,66 +89,7 @@ pub(super) fn spec(
         idle_timeout,
         labels: spec.labels.into_iter().collect(),
         cdp_token: (!spec.cdp_token.is_empty()).then_some(spec.cdp_token),
-        egress: wish(spec.egress.unwrap_or_default())?,
-    })
-}
-
-/// What is asked of the way out. A proxy's words are never quoted: a login may be among them.
-fn wish(of: pb::EgressWish) -> Result<EgressWish, Status> {
-    let short = |word: &String| word.len() <= MAX_LABEL;
-    let words = [&of.region, &of.country, &of.city, &of.route, &of.sticky];
-    let fit =
-        of.tags.len() <= MAX_LABELS && words.into_iter().all(short) && of.tags.iter().all(short);
-    if !fit {
-        return Err(invalid(
-            "spec.egress",
-            format_args!("at most {MAX_LABELS} tags, and words of at most {MAX_LABEL} bytes"),
-        ));
-    }
-    let own = of.own.map(own).transpose()?;
-    let wish = EgressWish {
-        region: of.region,
-        country: of.country,
-        city: of.city,
-        tags: of.tags.into_iter().collect(),
-        route: of.route,
-        sticky: of.sticky,
-        own: None,
-        limits: limits(of.limits.unwrap_or_default()),
-    };
-    if own.is_some() && wish.asks() {
-        let allowed = "either a proxy of the client's own or a choice among the node's routes";
-        return Err(invalid("spec.egress", allowed));
-    }
-    Ok(EgressWish { own, ..wish })
-}
-
-const fn limits(of: pb::EgressLimits) -> Limits {
-    Limits {
-        quota_bytes: of.quota_bytes,
-        bytes_per_second: of.bytes_per_second,
-        connections: of.connections,
-        requests_per_minute: of.requests_per_minute,
-    }
-}
-
-fn own(of: pb::OwnProxy) -> Result<OwnProxy, Status> {
-    check_own(&of.server).map_err(|problem| {
-        Status::invalid_argument(format!("`spec.egress.own.server`: {problem}"))
-    })?;
-    let login = [&of.username, &of.password];
-    let fits = login
-        .iter()
-        .all(|word| word.len() < MAX_LABEL && !word.contains(['\r', '\n', '\0']));
-    if !fits || of.username.contains(':') || (of.username.is_empty() && !of.password.is_empty()) {
-        let allowed = "at most 255 bytes each, on one line, and a user without a colon";
-        return Err(invalid("spec.egress.own.username` and `password", allowed));
-    }
-    Ok(OwnProxy {
-        server: of.server,
-        has_login: !of.username.is_empty(),
-        username: of.username.into(),
-        password: of.password.into(),
+        egress: egress::wish(spec.egress.unwrap_or_default())?,
     })
 }
 

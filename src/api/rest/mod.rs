@@ -100,12 +100,13 @@ async fn create(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let outcome = async {
-        let workspace = request::workspace(&rest, &parts).await?;
+        let caller = request::caller(&rest, &parts).await?;
         let Query(query) = query.map_err(|bad| Refusal::invalid(bad.body_text()))?;
         let waits = request::waits(query)?;
         let order = request::order(&rest, body).await?;
         let order = if waits { order.waiting() } else { order };
-        let record = rest.control.create(workspace, order).await?;
+        let order = caller.narrow(order);
+        let record = rest.control.create(caller.workspace, order).await?;
         let view = rest.display.session(record);
         Ok((StatusCode::CREATED, Json(view)).into_response())
     };
@@ -119,7 +120,7 @@ async fn list(
 ) -> Response {
     let (parts, _body) = request.into_parts();
     let outcome = async {
-        let workspace = request::workspace(&rest, &parts).await?;
+        let workspace = request::caller(&rest, &parts).await?.workspace;
         let Query(query) = query.map_err(|bad| Refusal::invalid(bad.body_text()))?;
         let (limit, cursor) = request::page(query)?;
         let page = rest.control.list(&workspace, limit, cursor).await?;
@@ -140,7 +141,7 @@ async fn list(
 async fn show(State(rest): State<Rest>, id: Id, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let outcome = async {
-        let workspace = request::workspace(&rest, &parts).await?;
+        let workspace = request::caller(&rest, &parts).await?.workspace;
         let record = rest.control.get(&workspace, &session(id)?).await?;
         Ok(Json(rest.display.session(record)).into_response())
     };
@@ -150,7 +151,7 @@ async fn show(State(rest): State<Rest>, id: Id, request: Request) -> Response {
 async fn delete(State(rest): State<Rest>, id: Id, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let outcome = async {
-        let workspace = request::workspace(&rest, &parts).await?;
+        let workspace = request::caller(&rest, &parts).await?.workspace;
         rest.control.delete(&workspace, &session(id)?).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Rest, error::Refusal, proxy};
 use crate::{
-    control::{Cursor, Order, Workspace},
+    control::{Caller, Cursor, Order},
     model::{EgressWish, Limits},
 };
 
@@ -20,8 +20,8 @@ const BODY_ENOUGH: usize = 16 << 20;
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;
 
-/// The workspace whose key came with the request.
-pub(super) async fn workspace(rest: &Rest, parts: &Parts) -> Result<Workspace, Refusal> {
+/// Whose key came with the request.
+pub(super) async fn caller(rest: &Rest, parts: &Parts) -> Result<Caller, Refusal> {
     let key = parts
         .headers
         .get(header::AUTHORIZATION)
@@ -29,7 +29,7 @@ pub(super) async fn workspace(rest: &Rest, parts: &Parts) -> Result<Workspace, R
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map_or("", |(_, key)| key.trim());
-    Ok(rest.control.workspace(key).await?)
+    Ok(rest.control.caller(key).await?)
 }
 
 /// The body of a creation; an empty one orders the defaults.

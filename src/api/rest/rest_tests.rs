@@ -237,7 +237,7 @@ async fn another_workspaces_session_is_not_found() {
     api.bench
         .control
         .store()
-        .add_key(&other, &workspace)
+        .add_key(&other, &workspace, &crate::control::Policy::default())
         .await
         .unwrap();
     for method in ["GET", "DELETE"] {

@@ -7,7 +7,8 @@ use super::{News, NodeError};
 use crate::{
     control::Sighting,
     model::{
-        Blame, EgressWish, EndReason, Failure, Limits, Phase, SessionSpec, Substrate, Traffic,
+        Blame, Bounds, EgressWish, EndReason, Failure, Limits, Phase, SessionSpec, Substrate,
+        Targets, Traffic, Written,
     },
     wire::node as pb,
 };
@@ -46,6 +47,23 @@ fn wish(of: &EgressWish) -> pb::EgressWish {
             server: own.server,
         }),
         limits: Some(limits(of.limits)),
+        bounds: of.bounds.into_iter().map(bounds).collect(),
+    }
+}
+
+fn bounds(of: Bounds) -> pb::EgressBounds {
+    let targets = |of: Targets| {
+        let written = Written::from(of);
+        pb::EgressTargets {
+            networks: written.networks.iter().map(ToString::to_string).collect(),
+            hosts: written.hosts,
+            ports: written.ports.into_iter().map(u32::from).collect(),
+            schemes: written.schemes,
+        }
+    };
+    pb::EgressBounds {
+        only: Some(targets(of.only)),
+        never: Some(targets(of.never)),
     }
 }
 

@@ -1,14 +1,15 @@
 //! Keys and the workspaces that they open.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use time::OffsetDateTime;
 
 use super::{
     Store, StoreError,
     rows::{micros, moment, optional_moment},
+    workspaces::{ensure_workspace, read, written},
 };
 use crate::{
-    control::{ApiKey, KeyHash, Workspace},
+    control::{ApiKey, Caller, KeyHash, Policy, Workspace},
     runtime::wall_now,
 };
 
@@ -23,53 +24,63 @@ pub struct KeyEntry {
     pub created_at: OffsetDateTime,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
-}
-
-/// Makes the workspace when there is none of this name.
-pub(super) fn ensure_workspace(db: &Connection, workspace: &Workspace) -> Result<(), StoreError> {
-    db.execute(
-        "INSERT INTO workspace (name, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        params![workspace.as_str(), micros(wall_now())],
-    )?;
-    Ok(())
+    /// What it narrows its workspace's policy by.
+    pub policy: Policy,
 }
 
 impl Store {
-    /// Stores the hash of `key`. A key that was stored before is valid again.
+    /// Stores the hash of `key`, with what its sessions may do. A key that was stored before is valid again.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn add_key(&self, key: &ApiKey, workspace: &Workspace) -> Result<(), StoreError> {
+    pub async fn add_key(
+        &self,
+        key: &ApiKey,
+        workspace: &Workspace,
+        policy: &Policy,
+    ) -> Result<(), StoreError> {
         let (hash, prefix, workspace) = (key.hash(), key.prefix(), workspace.clone());
+        let policy = written(policy)?;
         self.run(move |db| {
             let transaction = db.transaction()?;
             ensure_workspace(&transaction, &workspace)?;
             transaction.execute(
-                "INSERT INTO api_key (hash, prefix, workspace, created_at)
-                 VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (hash) DO UPDATE SET revoked_at = NULL",
-                params![hash, prefix, workspace.as_str(), micros(wall_now())],
+                "INSERT INTO api_key (hash, prefix, workspace, created_at, policy)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (hash) DO UPDATE SET revoked_at = NULL, policy = excluded.policy",
+                params![hash, prefix, workspace.as_str(), micros(wall_now()), policy],
             )?;
             Ok(transaction.commit()?)
         })
         .await
     }
 
-    /// The workspace that a key opens.
+    /// Whoever presents a key: the workspace that it opens, and what both may do.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn workspace_of(&self, hash: KeyHash) -> Result<Option<Workspace>, StoreError> {
+    pub async fn caller(&self, hash: KeyHash) -> Result<Option<Caller>, StoreError> {
         self.run(move |db| {
-            let name: Option<String> = db
+            let found: Option<(String, Option<String>, Option<String>)> = db
                 .prepare_cached(
-                    "SELECT workspace FROM api_key WHERE hash = ?1 AND revoked_at IS NULL",
+                    "SELECT name, workspace.policy, api_key.policy
+                     FROM api_key JOIN workspace ON name = workspace
+                     WHERE hash = ?1 AND revoked_at IS NULL",
                 )?
-                .query_row(params![hash], |row| row.get(0))
+                .query_row(params![hash], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
                 .optional()?;
-            name.map(|name| name.parse())
-                .transpose()
-                .map_err(|_invalid| StoreError::Unreadable { what: "workspace" })
+            let Some((name, of_all, of_key)) = found else {
+                return Ok(None);
+            };
+            let workspace = name
+                .parse()
+                .map_err(|_invalid| StoreError::Unreadable { what: "workspace" })?;
+            Ok(Some(Caller {
+                workspace,
+                policies: vec![read(of_all)?, read(of_key)?],
+            }))
         })
         .await
     }
@@ -81,19 +92,26 @@ impl Store {
     pub async fn keys(&self) -> Result<Vec<KeyEntry>, StoreError> {
         self.run(|db| {
             let mut query = db.prepare_cached(
-                "SELECT prefix, workspace, created_at, revoked_at FROM api_key
+                "SELECT prefix, workspace, created_at, revoked_at, policy FROM api_key
                  ORDER BY created_at DESC, prefix",
             )?;
             let rows = query.query_map([], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                ))
             })?;
             rows.map(|row| {
-                let (prefix, workspace, created_at, revoked_at) = row?;
+                let (prefix, workspace, created_at, revoked_at, policy) = row?;
                 Ok(KeyEntry {
                     prefix,
                     workspace,
                     created_at: moment(created_at)?,
                     revoked_at: optional_moment(revoked_at)?,
+                    policy: read(policy)?,
                 })
             })
             .collect()

@@ -8,6 +8,7 @@ mod keys;
 mod rows;
 mod schema;
 mod sessions;
+mod workspaces;
 
 use std::{
     fs::{OpenOptions, Permissions},
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use keys::KeyEntry;
 pub(crate) use sessions::NewSession;
 pub use sessions::{Change, Page};
+pub use workspaces::WorkspaceEntry;
 
 use super::limit::Exceeded;
 use crate::model::{Class, Classify};

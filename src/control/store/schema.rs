@@ -5,10 +5,10 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Version of the tables below, kept in `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// Times are microseconds since 1970, reasons and states the public words.
-const TABLES: &str = "
+/// As of version 1. Times are microseconds since 1970, reasons and states the public words.
+pub(super) const TABLES: &str = "
 CREATE TABLE workspace (
     name        TEXT PRIMARY KEY,
     created_at  INTEGER NOT NULL
@@ -49,7 +49,14 @@ CREATE INDEX session_live ON session (workspace, expires_at) WHERE ended_at IS N
 CREATE INDEX session_ended ON session (ended_at) WHERE ended_at IS NOT NULL;
 ";
 
-/// Makes the tables of a new database and refuses those of a newer program.
+/// From version 1 to 2: what an operator grants, as JSON; absent says nothing.
+const POLICIES: &str = "
+ALTER TABLE workspace ADD COLUMN policy TEXT;
+ALTER TABLE api_key ADD COLUMN policy TEXT;
+";
+
+/// Makes the tables of a new database, brings those of an older program up to date,
+/// and refuses those of a newer one.
 pub(super) fn prepare(db: &mut Connection) -> Result<(), StoreError> {
     // A reader in another process (`chaser key list`) must not turn a write into an error.
     db.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -59,8 +66,11 @@ pub(super) fn prepare(db: &mut Connection) -> Result<(), StoreError> {
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
-        0 => {
-            transaction.execute_batch(TABLES)?;
+        0 | 1 => {
+            if found == 0 {
+                transaction.execute_batch(TABLES)?;
+            }
+            transaction.execute_batch(POLICIES)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
         VERSION => {}

@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 
 use super::{
     Store, StoreError,
-    keys::ensure_workspace,
     rows::{COLUMNS, many, micros, moment, one, optional_moment, update},
+    workspaces::ensure_workspace,
 };
 use crate::{
     control::{

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::{
-    control::{ApiKey, Limits, Record, Sighting, Status, Workspace},
+    control::{ApiKey, Limits, Policy, Record, Sighting, Status, Workspace},
     model::{EndReason, Phase, SessionId, Traffic},
 };
 
@@ -188,24 +188,79 @@ async fn a_key_opens_its_workspace_until_it_is_revoked() {
     let (dir, store) = open();
     let (key, workspace) = (ApiKey::random(), "team-a".parse().unwrap());
     assert!(!store.has_keys().await.unwrap());
-    store.add_key(&key, &workspace).await.unwrap();
-    assert_eq!(
-        store.workspace_of(key.hash()).await.unwrap(),
-        Some(workspace)
-    );
-    assert_eq!(
-        store.workspace_of(ApiKey::random().hash()).await.unwrap(),
-        None
-    );
+    let none = Policy::default();
+    store.add_key(&key, &workspace, &none).await.unwrap();
+    let caller = store.caller(key.hash()).await.unwrap().unwrap();
+    assert_eq!(caller.workspace, workspace);
+    let stranger = ApiKey::random().hash();
+    assert_eq!(store.caller(stranger).await.unwrap(), None);
     assert_eq!(store.keys().await.unwrap()[0].prefix, key.prefix());
     assert_eq!(store.revoke_keys(&key.prefix()).await.unwrap(), 1);
-    assert_eq!(store.workspace_of(key.hash()).await.unwrap(), None);
+    assert_eq!(store.caller(key.hash()).await.unwrap(), None);
     assert!(!store.has_keys().await.unwrap());
     // At rest there is no trace of the key but its prefix and hash.
     for file in std::fs::read_dir(dir.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         let secret = key.expose().as_bytes();
         assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+    }
+}
+
+#[tokio::test]
+async fn a_callers_policies_are_its_workspaces_and_its_keys() {
+    let (_dir, store) = open();
+    let policy = |text| Policy::from_toml(text).unwrap();
+    let (key, workspace): (_, Workspace) = (ApiKey::random(), "team-a".parse().unwrap());
+    let of_key = policy("[limits]\nconnections = 3");
+    store.add_key(&key, &workspace, &of_key).await.unwrap();
+    let of_all = policy("[never]\nhosts = [\"ads.test\"]\nports = [22]");
+    store.set_policy(&workspace, &of_all).await.unwrap();
+    let caller = store.caller(key.hash()).await.unwrap().unwrap();
+    assert_eq!(caller.policies, [of_all.clone(), of_key]);
+    assert_eq!(store.policy(&workspace).await.unwrap(), of_all);
+    let listed = store.workspaces().await.unwrap();
+    assert_eq!((&*listed[0].name, listed[0].keys), ("team-a", 1));
+    let nobody = "nobody".parse().unwrap();
+    assert!(store.policy(&nobody).await.unwrap().is_empty());
+    store
+        .set_policy(&workspace, &Policy::default())
+        .await
+        .unwrap();
+    assert!(store.policy(&workspace).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_read_lets_nobody_in() {
+    let (dir, store) = open();
+    let (key, workspace) = (ApiKey::random(), Workspace::standard());
+    let none = Policy::default();
+    store.add_key(&key, &workspace, &none).await.unwrap();
+    let db = Connection::open(dir.path().join("control.db")).unwrap();
+    db.execute("UPDATE workspace SET policy = '{\"limit\": 1}'", [])
+        .unwrap();
+    let unreadable = store.caller(key.hash()).await;
+    assert_matches!(unreadable, Err(StoreError::Unreadable { what: "policy" }));
+}
+
+#[tokio::test]
+async fn the_database_of_the_program_before_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.db");
+    let key = ApiKey::random();
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(schema::TABLES).unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    let written = "INSERT INTO workspace VALUES ('team-a', 1);
+        INSERT INTO api_key VALUES (x'00', 'sk_old', 'team-a', 1, NULL);";
+    db.execute_batch(written).unwrap();
+    let row = "UPDATE api_key SET hash = ?1";
+    db.execute(row, rusqlite::params![key.hash()]).unwrap();
+    drop(db);
+    for _opened_again in 0..2 {
+        let store = Store::open(&path).unwrap();
+        let caller = store.caller(key.hash()).await.unwrap().unwrap();
+        assert_eq!(caller.workspace.as_str(), "team-a");
+        assert!(caller.policies.iter().all(Policy::is_empty));
     }
 }
 

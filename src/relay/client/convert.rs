@@ -7,8 +7,8 @@ use super::{
     Bind, Ended, Expected, Held, Inventory, Look, RelayError, RelayEvent, Settings, Tally, exposed,
 };
 use crate::{
-    model::{Blame, BootInstant, Ending, Traffic},
-    relay::{PROTOCOL, Place, Targets, Way},
+    model::{Blame, BootInstant, Bounds, Ending, Targets, Traffic, Written},
+    relay::{PROTOCOL, Place, Way},
     wire::relay as pb,
 };
 
@@ -108,6 +108,8 @@ pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {
 }
 
 pub(super) fn route(way: &Way) -> pb::Route {
+    let mut bounds = way.bounds.iter().map(bounds);
+    let first = bounds.next().unwrap_or_default();
     pb::Route {
         source_ip: way.source.map_or_else(String::new, |ip| ip.to_string()),
         interface: way.interface.clone(),
@@ -119,8 +121,9 @@ pub(super) fn route(way: &Way) -> pb::Route {
             connections: way.limits.connections,
             requests_per_minute: way.limits.requests_per_minute,
         }),
-        only: Some(targets(&way.bounds.only)),
-        never: Some(targets(&way.bounds.never)),
+        only: first.only,
+        never: first.never,
+        more_bounds: bounds.collect(),
         upstream: way.upstream.as_ref().map(|upstream| {
             let login = upstream.login.as_ref();
             pb::Upstream {
@@ -137,16 +140,20 @@ pub(super) fn route(way: &Way) -> pb::Route {
     }
 }
 
+fn bounds(of: &Bounds) -> pb::Bounds {
+    pb::Bounds {
+        only: Some(targets(&of.only)),
+        never: Some(targets(&of.never)),
+    }
+}
+
 fn targets(of: &Targets) -> pb::Targets {
+    let written = Written::from(of.clone());
     pb::Targets {
-        networks: of.networks.iter().map(ToString::to_string).collect(),
-        hosts: of.hosts.iter().map(str::to_owned).collect(),
-        ports: of.ports.iter().map(|port| u32::from(*port)).collect(),
-        schemes: of
-            .forms
-            .iter()
-            .map(|form| form.as_str().to_owned())
-            .collect(),
+        networks: written.networks.iter().map(ToString::to_string).collect(),
+        hosts: written.hosts,
+        ports: written.ports.into_iter().map(u32::from).collect(),
+        schemes: written.schemes,
     }
 }
 

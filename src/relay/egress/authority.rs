@@ -40,6 +40,14 @@ impl Authority {
         };
         Ok(Self { host, port })
     }
+
+    /// Its name, where it is not an address.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.host {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) => None,
+        }
+    }
 }
 
 impl Host {

@@ -19,7 +19,6 @@
 //! Nothing is cached, nothing is added to a message, and no `Via` tells that anybody stood between.
 
 mod authority;
-mod bounds;
 mod bucket;
 mod bulk;
 mod chunked;
@@ -63,8 +62,7 @@ use tracing::{error, warn};
 use self::route::Route;
 use self::shared::{ROOM, Shared};
 pub use self::{
-    bounds::{Bounds, Form, Targets},
-    policy::{Ground, Hosts, Policy, Verdict},
+    policy::{Ground, Policy, Verdict},
     probe::{Probed, probe},
     refusal::{Reason, Refusals},
     resolver::Resolver,

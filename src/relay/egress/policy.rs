@@ -5,12 +5,11 @@
 //! port and own addresses included; so do single endpoints, which free nothing beside themselves. What
 //! an operator denies is denied before anything is allowed.
 
-use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
+
+use crate::model::Hosts;
 
 /// The built-in list with an operator's exceptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,43 +19,6 @@ pub struct Policy {
     deny: Vec<IpNet>,
     ports: Vec<u16>,
     hosts: Hosts,
-}
-
-/// Names that are denied, each with all that is below it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hosts(HashSet<String>);
-
-impl Hosts {
-    /// One name a line, in lower case.
-    #[must_use]
-    pub fn of(lines: &str) -> Self {
-        let lines = lines.lines().filter(|line| !line.is_empty());
-        Self(lines.map(str::to_owned).collect())
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Every one, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-
-    /// Whether `name`, in lower case and without the root's dot, is one of them or below one.
-    #[must_use]
-    pub fn holds(&self, name: &str) -> bool {
-        let mut rest = Some(name);
-        while let Some(part) = rest {
-            if self.0.contains(part) {
-                return true;
-            }
-            rest = part.split_once('.').map(|(_, above)| above);
-        }
-        false
-    }
 }
 
 /// May this address be reached?

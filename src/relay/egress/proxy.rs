@@ -19,7 +19,6 @@ use std::{
 use tokio::{net::tcp::OwnedWriteHalf, time::timeout};
 
 use super::{
-    bounds::Form,
     conn::{Client, Next, Stop},
     fields::Connection,
     framing::{self, Framing},
@@ -31,6 +30,7 @@ use super::{
     source::{Body, Interrupted, NoHead, Sink, Source},
     tunnel,
 };
+use crate::model::Form;
 
 /// From the end of the request to the head of its response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);

@@ -18,7 +18,6 @@ use tracing::info;
 use super::{
     Setup,
     authority::{Authority, Host},
-    bounds::{Beyond, Bounds, Form},
     conn::Stop,
     leg::opened,
     outer::Outer,
@@ -26,7 +25,10 @@ use super::{
     refusal::{Reason, Refusal, Refusals},
     route::Route,
 };
-use crate::relay::way::Upstream;
+use crate::{
+    model::{Beyond, Bounds, Form},
+    relay::way::Upstream,
+};
 
 /// Connections that one instance may have at once; Chrome opens 32 to a proxy.
 pub(super) const ROOM: usize = 512;
@@ -129,7 +131,7 @@ impl Shared {
         let bounds = &way.bounds;
         let addresses: Vec<_> = addresses
             .into_iter()
-            .filter(|to| bounds.hold_address(to.ip()))
+            .filter(|to| bounds.iter().all(|each| each.hold_address(to.ip())))
             .collect();
         if addresses.is_empty() {
             return Err(beyond(Beyond::Network));
@@ -149,9 +151,10 @@ impl Shared {
         let resolver = &self.setup.resolver;
         resolver.may_be_handed_on(to, &policy)?;
         let judge = upstream.is_foreign.then_some(&*policy);
+        let mut bounds = route.way.bounds.iter();
         let known = match &to.host {
-            Host::Ip(ip) => route.way.bounds.hold_address(*ip),
-            Host::Name(_) => route.way.bounds.hold_unknown(),
+            Host::Ip(ip) => bounds.all(|each| each.hold_address(*ip)),
+            Host::Name(_) => bounds.all(Bounds::hold_unknown),
         };
         if !known {
             return Err(beyond(Beyond::Network));
@@ -193,21 +196,19 @@ impl Shared {
     }
 }
 
-/// Whether a route may lead to `to` as far as can be known before it is looked up.
-fn within(bounds: &Bounds, form: Form, to: &Authority) -> Result<(), Refusal> {
-    let name = match &to.host {
-        Host::Name(name) => Some(&**name),
-        Host::Ip(_) => None,
-    };
-    bounds.hold(form, name, to.port).map_err(beyond)
+/// Whether `to` is within all of `bounds` as far as can be known before it is looked up.
+fn within(bounds: &[Bounds], form: Form, to: &Authority) -> Result<(), Refusal> {
+    let mut each = bounds.iter();
+    each.try_for_each(|one| one.hold(form, to.name(), to.port))
+        .map_err(beyond)
 }
 
-fn beyond(what: Beyond) -> Refusal {
+pub(super) fn beyond(what: Beyond) -> Refusal {
     let reason = match what {
         Beyond::Network => Reason::DeniedAddress,
         Beyond::Host => Reason::DeniedHost,
         Beyond::Port => Reason::DeniedPort,
         Beyond::Form => Reason::DeniedScheme,
     };
-    Refusal::new(reason, "out of its route's bounds")
+    Refusal::new(reason, "out of the session's bounds")
 }

@@ -7,13 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     authority::Authority,
-    bounds::Form,
     bulk::{self, Ebb, Pull},
     conn::{Client, Next, Stop},
     outer::Outer,
     shared::Shared,
     source::{CHUNK, Sink, Source},
 };
+use crate::model::Form;
 
 /// Once one way has ended, the other may be silent for this long. A browser that closed its end
 /// looks like one that only finished sending, and its origin may never say anything again.

@@ -27,11 +27,15 @@ use super::{
     refusal::{Reason, Refusal},
     resolver::Resolver,
     route::Route,
+    shared::beyond,
     socks::{CONNECT, IPV4, IPV6, NAME, NO_LOGIN, SUCCEEDED, VERSION},
     source::{NoHead, Sink},
     tls,
 };
-use crate::relay::way::{Login, Scheme, Upstream};
+use crate::{
+    model::Beyond,
+    relay::way::{Login, Scheme, Upstream},
+};
 
 /// From the connection to the upstream's word that it has connected to the target.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,10 +73,19 @@ impl Route {
         gate: watch::Receiver<bool>,
     ) -> Result<Outer, Refusal> {
         let itself = proxy_of(upstream)?;
-        let addresses = resolver
+        let bounds = upstream.is_foreign.then_some(&*self.way.bounds);
+        let bounds = bounds.unwrap_or_default();
+        let mut each = bounds.iter();
+        each.try_for_each(|one| one.hold_proxy(itself.name(), itself.port))
+            .map_err(beyond)?;
+        let mut addresses = resolver
             .addresses(&itself, policy, self.way.source)
             .await
             .map_err(unreachable)?;
+        addresses.retain(|at| bounds.iter().all(|one| one.hold_proxy_address(at.ip())));
+        if addresses.is_empty() {
+            return Err(beyond(Beyond::Network));
+        }
         let (stream, _address) = connect(&addresses, &self.way).await.map_err(unreachable)?;
         let stream = Metered::new(stream, account);
         if upstream.scheme != Scheme::Https {

@@ -7,10 +7,10 @@ use tonic::Status;
 
 use super::{attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
-    model::{Blame, BootInstant, Ending, Limits, Traffic},
+    model::{Blame, BootInstant, Bounds, Ending, Limits, Targets, Traffic, Written},
     relay::{
         Login, Place, Position, Upstream, Way,
-        egress::{Bounds, Form, Hosts, Probed, Reason, Targets},
+        egress::{Probed, Reason},
     },
     wire::relay as pb,
 };
@@ -41,6 +41,15 @@ pub(super) fn instant(field: &str, at: Option<pb::BootInstant>) -> Result<BootIn
 /// The way out that a claim names.
 pub(super) fn way(route: Option<pb::Route>) -> Result<Way, Status> {
     let route = route.ok_or_else(|| Status::invalid_argument("route is missing"))?;
+    let mut all = vec![bounds(pb::Bounds {
+        only: route.only,
+        never: route.never,
+    })?];
+    for more in route.more_bounds {
+        all.push(bounds(more)?);
+    }
+    // Most bind nothing, and every connection asks.
+    all.retain(|one| !one.is_empty());
     Ok(Way {
         source: match &*route.source_ip {
             "" => None,
@@ -51,10 +60,7 @@ pub(super) fn way(route: Option<pb::Route>) -> Result<Way, Status> {
         upstream: route.upstream.map(upstream).transpose()?,
         nameservers: parse_all("route.nameservers", &route.nameservers)?,
         limits: limits(route.limits.unwrap_or_default()),
-        bounds: Bounds {
-            only: targets(route.only.unwrap_or_default())?,
-            never: targets(route.never.unwrap_or_default())?,
-        },
+        bounds: all,
     })
 }
 
@@ -67,20 +73,25 @@ const fn limits(of: pb::Limits) -> Limits {
     }
 }
 
+fn bounds(of: pb::Bounds) -> Result<Bounds, Status> {
+    Ok(Bounds {
+        only: targets(of.only.unwrap_or_default())?,
+        never: targets(of.never.unwrap_or_default())?,
+    })
+}
+
 fn targets(of: pb::Targets) -> Result<Targets, Status> {
-    let bad = |what: &str| Status::invalid_argument(format!("route's targets: {what}"));
+    let bad = |what: String| Status::invalid_argument(format!("route's targets: {what}"));
     let ports = of.ports.into_iter().map(u16::try_from);
-    let forms = of.schemes.iter().map(|word| Form::read(word));
-    Ok(Targets {
+    Targets::try_from(Written {
         networks: parse_all("route's networks", &of.networks)?,
-        hosts: Hosts::of(&of.hosts.join("\n")),
+        hosts: of.hosts,
         ports: ports
             .collect::<Result<_, _>>()
-            .map_err(|_large| bad("no port"))?,
-        forms: forms
-            .collect::<Option<_>>()
-            .ok_or_else(|| bad("no scheme"))?,
+            .map_err(|_large| bad("no port".to_owned()))?,
+        schemes: of.schemes,
     })
+    .map_err(|error| bad(error.to_string()))
 }
 
 fn place(of: pb::Place) -> Place {

@@ -22,11 +22,11 @@ use super::{
     secure::shown,
 };
 use crate::{
-    model::{Blame, SessionId, Why},
+    model::{Blame, Hosts, SessionId, Why},
     relay::{
         PROTOCOL,
         client::Bind,
-        egress::{self, Hosts, Policy, Resolver},
+        egress::{self, Policy, Resolver},
         gateway,
     },
     wire::relay::{self as pb, relay_service_server::RelayService},

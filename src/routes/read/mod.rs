@@ -3,7 +3,6 @@
 //! What is wrong is refused by the route's name and the key's, and the whole file with it: an operator
 //! who mistypes one route shall not find out from a session that came out elsewhere.
 
-mod bounds;
 mod login;
 
 use std::{
@@ -22,8 +21,8 @@ use super::{
     template,
 };
 use crate::{
-    model::Limits,
-    relay::{Bounds, Scheme},
+    model::{Bounds, Limits, Targets, Written},
+    relay::Scheme,
 };
 
 /// Routes that one node may have.
@@ -32,7 +31,7 @@ const MOST: usize = 4096;
 /// A file of routes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct File {
     #[serde(default, rename = "route")]
     routes: Vec<Table>,
 }
@@ -81,9 +80,9 @@ struct Table {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
-    only: bounds::Table,
+    only: Written,
     #[serde(default)]
-    never: bounds::Table,
+    never: Written,
 }
 
 const fn one() -> u32 {
@@ -140,10 +139,10 @@ pub fn from_file(path: &Path) -> Result<Vec<Route>, Refused> {
 /// # Errors
 /// [`Refused`] by the first thing that is wrong; nothing of a value is quoted, in case it is a secret.
 pub fn from_text(text: &str) -> Result<Vec<Route>, Refused> {
-    let written: Written = toml::from_str(text)
+    let file: File = toml::from_str(text)
         .map_err(|error: toml::de::Error| Refused::Syntax(sentence(text, &error)))?;
     let mut routes = Vec::new();
-    for table in written.routes {
+    for table in file.routes {
         routes.extend(table.routes()?);
         if routes.len() > MOST {
             return Err(Refused::TooMany(routes.len()));
@@ -199,9 +198,9 @@ impl Table {
             self.upstreams()?
         };
         let several = kinds.len() > 1;
-        let targets = |key, table: &bounds::Table| {
-            let read = table.targets();
-            read.map_err(|problem| self.wrong(key, problem))
+        let targets = |key, written: &Written| {
+            let read = Targets::try_from(written.clone());
+            read.map_err(|problem| self.wrong(key, problem.to_string()))
         };
         let bounds = Bounds {
             only: targets("only", &self.only)?,

@@ -18,6 +18,7 @@ mod health;
 mod limits;
 mod names;
 mod place;
+mod policy;
 mod rude;
 mod secret;
 

@@ -178,7 +178,7 @@ async fn a_policy_that_changes_reaches_connections_that_are_kept() {
 async fn an_operators_list_holds_for_names_and_ports_before_anything_is_looked_up() {
     let bench = Bench::new().await;
     let policy = Policy::new(vec!["127.0.0.0/8".parse().unwrap()]);
-    let hosts = Hosts::of("ads.example\n");
+    let hosts = crate::model::Hosts::of("ads.example\n");
     let policy = policy.but_not(Vec::new(), vec![8443], hosts);
     bench.policy.send_replace(Arc::new(policy));
     for request in asking_for("a.ads.example:80") {

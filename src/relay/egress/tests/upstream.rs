@@ -3,7 +3,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::*;
-use crate::relay::{Login, Scheme, Upstream};
+use crate::{
+    model::{Bounds, Targets},
+    relay::{Login, Scheme, Upstream},
+};
 
 fn by_way_of(scheme: Scheme, proxy: SocketAddr, login: Option<(&str, &str)>) -> Way {
     let secret = |text: &str| text.to_owned().into();
@@ -107,6 +110,48 @@ async fn an_upstream_that_a_client_named_must_pass_the_policy_itself() {
     assert_eq!(refused(&near, "8.8.8.8:80").await.1, "denied_address");
     assert_eq!(near.meter.traffic(), Traffic::default());
     assert_eq!(far.egress.refusals().total(), 0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_a_client_named_is_nowhere_the_session_must_never_be() {
+    let (near, far) = (Bench::new().await, Bench::new().await);
+    let origin = far.origin(answering).await;
+    let mut way = by_way_of(Scheme::Http, far.proxy, None);
+    if let Some(upstream) = &mut way.upstream {
+        upstream.is_foreign = true;
+    }
+    let never = |never: Targets| Bounds {
+        never,
+        ..Bounds::default()
+    };
+    let network = never(Targets {
+        networks: vec![far.proxy.ip().into()],
+        ports: vec![1],
+        ..Targets::default()
+    });
+    let port = never(Targets {
+        ports: vec![far.proxy.port()],
+        ..Targets::default()
+    });
+    let elsewhere = Bounds {
+        only: Targets {
+            ports: vec![origin.address.port()],
+            ..Targets::default()
+        },
+        ..Bounds::default()
+    };
+    for (bounds, expected) in [
+        (vec![network], "denied_address"),
+        (vec![elsewhere.clone(), port], "denied_port"),
+        // What is asked of it must be within; where it is itself is no target of a page.
+        (vec![elsewhere], ""),
+        (vec![], ""),
+    ] {
+        way.bounds = bounds;
+        near.egress.set_way(Some(way.clone()));
+        let (_status, reason) = refused(&near, &origin.address.to_string()).await;
+        assert_eq!(reason, expected);
+    }
 }
 
 #[tokio::test]

@@ -1,39 +1,22 @@
-//! Where one route may lead. Pure, and it only narrows: what the node's policy denies stays denied.
+//! Where a session may be led. Pure, and it only narrows: what the node's policy denies stays denied.
 
-use ipnet::IpNet;
-
-use super::policy::Hosts;
 use std::net::IpAddr;
 
-/// The targets of a route: only these, and never those. What is empty says nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{Form, Targets};
+
+/// Only these targets, and never those. What is empty says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Bounds {
     /// Nothing but these.
+    #[serde(skip_serializing_if = "Targets::is_empty")]
     pub only: Targets,
     /// None of these, in `only` or not.
+    #[serde(skip_serializing_if = "Targets::is_empty")]
     pub never: Targets,
-}
-
-/// A set of targets, by what can be known of one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Targets {
-    /// Addresses that are connected to.
-    pub networks: Vec<IpNet>,
-    /// Names, each with all below it.
-    pub hosts: Hosts,
-    /// Ports.
-    pub ports: Vec<u16>,
-    /// How it is asked for.
-    pub forms: Vec<Form>,
-}
-
-/// How a page asks for something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// An `http://` request that the proxy reads.
-    Plain,
-    /// A tunnel: `https://`, WebSockets, whatever is not for the proxy to read.
-    Tunnel,
 }
 
 /// What a target is out of bounds by.
@@ -47,25 +30,6 @@ pub enum Beyond {
     Port,
     /// How it is asked for.
     Form,
-}
-
-impl Form {
-    /// The word of the configuration: the scheme that pages use for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "http",
-            Self::Tunnel => "https",
-        }
-    }
-
-    /// Reads [`Form::as_str`].
-    #[must_use]
-    pub fn read(word: &str) -> Option<Self> {
-        [Self::Plain, Self::Tunnel]
-            .into_iter()
-            .find(|form| form.as_str() == word)
-    }
 }
 
 impl Bounds {
@@ -105,6 +69,27 @@ impl Bounds {
             && (self.only.networks.is_empty() || within(&self.only.networks))
     }
 
+    /// Whether a client's own proxy may be at this port, and under this name where it has one: `only` is
+    /// about what it is asked for, not about itself.
+    ///
+    /// # Errors
+    /// [`Beyond`].
+    pub fn hold_proxy(&self, name: Option<&str>, port: u16) -> Result<(), Beyond> {
+        if self.never.ports.contains(&port) {
+            return Err(Beyond::Port);
+        }
+        match name {
+            Some(name) if self.never.hosts.holds(name) => Err(Beyond::Host),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether a client's own proxy may be at this address.
+    #[must_use]
+    pub fn hold_proxy_address(&self, ip: IpAddr) -> bool {
+        !self.never.networks.iter().any(|net| net.contains(&ip))
+    }
+
     /// Whether a name may be left to an upstream, which alone will know its address.
     #[must_use]
     pub fn hold_unknown(&self) -> bool {
@@ -117,6 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Hosts;
 
     fn targets() -> impl Strategy<Value = Targets> {
         let networks = prop::sample::subsequence(vec!["10.0.0.0/8", "10.1.0.0/16", "::/0"], 0..=3);
@@ -170,13 +156,13 @@ mod tests {
         #[test]
         fn no_bounds_bound_nothing_and_never_beats_only((form, name, port, ip) in target(), set in targets()) {
             let none = Bounds::default();
-            prop_assert!(none.is_empty() && none.hold(form, name, port).is_ok() && none.hold_address(ip));
+            prop_assert!(none.is_empty() && none.hold_proxy(name, port).is_ok() && none.hold_proxy_address(ip) && none.hold(form, name, port).is_ok() && none.hold_address(ip));
             let both = Bounds { only: set.clone(), never: set.clone() };
             if set.ports.contains(&port) {
                 prop_assert!(both.hold(form, name, port).is_err());
             }
             if set.networks.iter().any(|net| net.contains(&ip)) {
-                prop_assert!(!both.hold_address(ip));
+                prop_assert!(!both.hold_address(ip) && !both.hold_proxy_address(ip));
             }
         }
     }
