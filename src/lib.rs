@@ -7,6 +7,7 @@ pub mod profile;
 pub mod runtime;
 pub mod tls;
 
+pub mod adb;
 pub mod cdp;
 
 pub mod docker;

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod adb;
 mod agent;
 mod bench;
 mod clients;
