@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{INSTANCE_LABEL, Tools, container_name};
-use crate::{docker::DockerError, model::InstanceId, runtime::failpoint};
+use super::{INSTANCE_LABEL, Tools, container_name, strays};
+use crate::{docker::DockerError, journal::InstanceRow, model::InstanceId, runtime::failpoint};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -35,12 +35,14 @@ impl Report {
     }
 }
 
-/// Takes back everything that was ever made for `id`; returns false when it was stopped before
+/// Takes back everything that was ever made for the instance of `row`; returns false when it was stopped before
 /// everything was gone.
-pub(super) async fn until_gone(tools: &Tools, id: InstanceId, stop: &CancellationToken) -> bool {
+pub(super) async fn until_gone(tools: &Tools, row: &InstanceRow, stop: &CancellationToken) -> bool {
+    let id = row.id;
+    let pid = row.container.as_ref().map(|container| container.pid);
     let mut pause = FIRST_PAUSE;
     loop {
-        let report = once(tools, id).await;
+        let report = once(tools, id, pid).await;
         if report.is_clean() {
             return true;
         }
@@ -57,7 +59,7 @@ pub(super) async fn until_gone(tools: &Tools, id: InstanceId, stop: &Cancellatio
     }
 }
 
-async fn once(tools: &Tools, id: InstanceId) -> Report {
+async fn once(tools: &Tools, id: InstanceId, pid: Option<u32>) -> Report {
     let mut report = Report::default();
     // Both at once: the relay lets go of the namespace while Docker takes the container down, though
     // not of more than a few: orders that come meanwhile want the host too.
@@ -67,7 +69,11 @@ async fn once(tools: &Tools, id: InstanceId) -> Report {
     };
     let (detached, removed) = tokio::join!(tools.relay.detach(id), taken_down);
     report.note("relay", detached);
+    let docker_is_done = removed.is_ok();
     report.note("container", removed);
+    if docker_is_done {
+        report.note("processes", nothing_runs(tools, id, pid).await);
+    }
     failpoint(format_args!("destroy removed"));
     if report.is_clean() {
         for file in [tools.paths.meter(id), tools.paths.instance(id)] {
@@ -89,6 +95,14 @@ async fn remove(tools: &Tools, id: InstanceId) -> Result<(), DockerError> {
     let label = format!("{INSTANCE_LABEL}={id}");
     for container in tools.docker.list(&label).await? {
         tools.docker.remove(&container.id).await?;
+    }
+    Ok(())
+}
+
+/// Docker says that it is gone; the kernel knows.
+async fn nothing_runs(tools: &Tools, id: InstanceId, pid: Option<u32>) -> io::Result<()> {
+    if strays::end(tools.node, id, pid).await? {
+        return Err(io::Error::other("they ran on without Docker: killed"));
     }
     Ok(())
 }

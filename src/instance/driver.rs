@@ -16,6 +16,7 @@ use super::{
     machine::{self, Effect, Input, Step},
     ooms::Ooms,
     start::{self, Attached, Held, Requested, SOCKETS},
+    strays,
 };
 use crate::{
     journal::InstanceRow,
@@ -283,9 +284,9 @@ impl Driver {
     async fn remove(mut self) {
         // Ours first: the namespace ends when the last socket in it does.
         self.held = None;
-        let (id, stop, tools) = (self.row.id, self.stop.clone(), self.tools.clone());
+        let (row, stop, tools) = (self.row.clone(), self.stop.clone(), self.tools.clone());
         let gone = {
-            let work = destroy::until_gone(&tools, id, &stop);
+            let work = destroy::until_gone(&tools, &row, &stop);
             let work = tools.steps.time(runtime::Step::ReleaseRemoval, work);
             tokio::pin!(work);
             loop {
@@ -297,7 +298,7 @@ impl Driver {
             }
         };
         if gone && let Err(error) = self.step(Input::Removed).await {
-            warn!(instance = %id, %error, "removed, and the journal does not know");
+            warn!(instance = %row.id, %error, "removed, and the journal does not know");
         }
     }
 }
@@ -326,9 +327,11 @@ pub(super) async fn kill(tools: &Tools, id: crate::model::InstanceId) -> Result<
     tools.docker.kill(&name).await?;
     let until = Instant::now() + DEATH;
     loop {
-        match tools.docker.inspect(&name).await? {
-            Some(container) if container.running => {}
-            _ => return Ok(()),
+        let seen = tools.docker.inspect(&name).await?;
+        let runs = seen.is_some_and(|container| container.running)
+            || strays::end(tools.node, id, None).await?;
+        if !runs {
+            return Ok(());
         }
         if Instant::now() > until {
             return Err(InstanceError::Undead);

@@ -18,6 +18,7 @@ mod handle;
 pub mod machine;
 mod ooms;
 mod start;
+pub mod strays;
 pub mod substrate;
 
 use std::{

@@ -18,7 +18,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span};
 
-use super::{Phone, StartError, Tools, substrate::chromium};
+use super::{Phone, StartError, Tools, strays, substrate::chromium};
 use crate::{
     docker::{Container, DockerError},
     journal::{Binding, InstanceRow},
@@ -118,6 +118,7 @@ impl<'a> Requested<'a> {
                     .push(chromium::user_agent_flag(&profile, major));
             }
             spec.labels.extend(self.tools.labels(self.row.id));
+            spec.env.extend(strays::marks(self.tools.node, self.row.id));
             let created = docker.create(&name, &spec);
             let created = created.instrument(debug_span!("create"));
             steps.time(Step::InstanceCreate, created).await?;

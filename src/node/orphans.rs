@@ -1,7 +1,8 @@
 //! Containers of ours that nobody knows: a pure judgement, and the pass that asks for it.
 //!
 //! A container is an orphan when it carries this node's label and neither a driver nor the journal
-//! knows its instance, for longer than the grace. A pass that cannot ask Docker and the journal judges
+//! knows its instance, for longer than the grace; so is one that runs and that Docker does not know
+//! ([`strays`]). A pass that cannot ask Docker and the journal judges
 //! nobody, and removes a few at most. Each is a numbered event and is counted.
 
 use std::{
@@ -15,7 +16,7 @@ use tracing::warn;
 
 use super::{Node, restart::instance_of};
 use crate::{
-    instance::container_name,
+    instance::{container_name, strays},
     journal::InstanceRow,
     model::{EndReason, InstanceId},
     session::What,
@@ -66,7 +67,8 @@ pub(super) async fn pass(node: &Node, suspects: &mut Suspects) {
         Err(error) => return warn!(%error, "no sweep: the journal cannot be asked"),
     };
     let known = |id: &InstanceId| node.instances().get(*id).is_some() || journalled.contains(id);
-    let ours = containers.iter().filter_map(instance_of);
+    let running = strays::look(node.instances().tools().node).await;
+    let ours = containers.iter().filter_map(instance_of).chain(running);
     let unknown = ours.filter(|id| !known(id)).collect();
     for id in suspects.judge(&unknown, Instant::now(), node.orphan_grace()) {
         warn!(instance = %id, reason = %EndReason::AbandonedOrphan, "an orphan is removed");

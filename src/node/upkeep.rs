@@ -1,22 +1,27 @@
 //! What a node does without being asked: fold the meters, listen to Docker, forget, sweep.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use futures::StreamExt;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Node, orphans, restart};
 use crate::{
     docker::Happening,
-    instance::{INSTANCE_LABEL, View},
+    instance::{INSTANCE_LABEL, View, strays},
     model::{Blame, Failure, InstanceId},
     runtime::wall_now,
     session::Cause,
 };
 
 const FOLD: Duration = Duration::from_secs(1);
-/// Docker is listened to again after this long.
+/// Docker is asked no more often than this, and at once where it was listened to for longer: orders
+/// must not be taken for a Docker that has just gone.
 const RELISTEN: Duration = Duration::from_secs(1);
 /// Rows forgotten in one sweep.
 const ROWS: u32 = 1_000;
@@ -59,12 +64,13 @@ pub(super) async fn sweep(node: Node, stop: CancellationToken) {
 /// Docker's own news of deaths: the second witness, should the relay have missed one.
 pub(super) async fn listen(node: Node, stop: CancellationToken) {
     loop {
+        let again = Instant::now() + RELISTEN;
         tokio::select! {
             () = hear(&node) => {}
             () = stop.cancelled() => return,
         }
         tokio::select! {
-            () = tokio::time::sleep(RELISTEN) => {}
+            () = tokio::time::sleep_until(again) => {}
             () = stop.cancelled() => return,
         }
     }
@@ -78,8 +84,16 @@ async fn hear(node: &Node) {
         Ok(containers) => {
             node.inner.ear.record(Ok(()));
             node.condition(|conditions| conditions.docker_down = None);
-            for container in containers.iter().filter(|container| !container.running) {
-                if let Some(id) = restart::instance_of(container) {
+            let stopped = containers.iter().filter(|container| !container.running);
+            let stopped: Vec<_> = stopped.filter_map(restart::instance_of).collect();
+            // Docker may be wrong about what it was starting when it was killed.
+            let running = if stopped.is_empty() {
+                BTreeSet::new()
+            } else {
+                strays::look(node.instances().tools().node).await
+            };
+            for id in stopped {
+                if !running.contains(&id) {
                     died(node, id, "its container does not run any more".to_owned()).await;
                 }
             }

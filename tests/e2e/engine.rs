@@ -47,6 +47,11 @@ async fn with_live_restore_a_docker_that_is_away_for_five_seconds_is_not_noticed
 
     let away = Instant::now();
     own.stop();
+    eventually("it is noticed", seconds(5), async || {
+        let status = chaser.node.status().await;
+        (!status.admission_stopped.is_empty()).then_some(())
+    })
+    .await;
     let refused = chaser.api.post("/v1/sessions", &json!({})).await;
     refused.refused(503, "no_capacity");
     sleep_until(away + seconds(5)).await;
@@ -104,4 +109,46 @@ async fn a_docker_that_stays_away_takes_every_session_and_what_it_left_goes_when
     nothing_is_left(&own).await;
     assert!(!processes::lives(init));
     takes_orders(&chaser).await;
+}
+
+/// As one that is killed over a container's start may: its processes run on and Docker knows nothing of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_docker_forgot_serves_on_and_is_gone_with_its_session() {
+    let mut own = OwnDocker::start(true);
+    let (lab, _origin) = lab();
+    let mut chaser = Setup::on(&lab)
+        .set("node", &own.line())
+        .set("host", "recovery = \"1s\"")
+        .set("node", "orphan_grace = \"2s\"")
+        .start()
+        .await;
+    let session = chaser.api.ready_session().await;
+    let after_a_restart = chaser.api.ready_session().await;
+    let inits = processes::inits_of(&chaser.node_id);
+    assert_eq!(inits.len(), 2);
+    let mut cdp = Cdp::open(&session.cdp_url).await;
+
+    own.stop();
+    own.forget_all();
+    own.go_on();
+    takes_orders(&chaser).await;
+    assert_eq!(own.containers(), Vec::<String>::new());
+    cdp.call("Browser.getVersion", json!({})).await.unwrap();
+    assert_eq!(session.delete().await.status.as_u16(), 204);
+    let one_left = async || (processes::inits_of(&chaser.node_id).len() == 1).then_some(());
+    eventually("what ran of it is killed", seconds(20), one_left).await;
+
+    // Nobody can be adopted whom Docker does not know: the next agent ends it, and says why.
+    chaser.sigkill();
+    chaser.restart().await;
+    let ended = after_a_restart.wait_for("closed").await;
+    assert_eq!(ended["ended_reason"], "substrate_down", "{ended}");
+    let none_left = async || {
+        processes::inits_of(&chaser.node_id)
+            .is_empty()
+            .then_some(())
+    };
+    eventually("what ran of the other is killed", seconds(20), none_left).await;
+    let no_shim = async || own.shims().is_empty().then_some(());
+    eventually("nothing holds them any more", seconds(20), no_shim).await;
 }

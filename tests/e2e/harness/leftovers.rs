@@ -62,12 +62,18 @@ impl Held {
             processes::kill(relay);
         }
         docker::remove_all_of(&self.node);
+        for init in processes::inits_of(&self.node) {
+            processes::kill(init);
+        }
     }
 
     fn look(&self) -> Vec<String> {
         let containers = docker::containers_of(&self.node)
             .into_iter()
             .map(|name| format!("container {name}"));
+        let processes = processes::inits_of(&self.node)
+            .into_iter()
+            .map(|pid| format!("a container's process with pid {pid}"));
         let relay = self
             .relay
             .filter(|pid| processes::lives(*pid))
@@ -91,6 +97,7 @@ impl Held {
             .filter(|port| std::net::TcpStream::connect(port).is_ok())
             .map(|port| format!("a listener on {port}"));
         containers
+            .chain(processes)
             .chain(relay)
             .chain(namespaces)
             .chain(files)

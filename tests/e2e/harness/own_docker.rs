@@ -75,6 +75,21 @@ impl OwnDocker {
         );
     }
 
+    /// While it is stopped: it never made any container.
+    pub fn forget_all(&self) {
+        assert!(self.daemon.is_none(), "it would write them again");
+        fs::remove_dir_all(self.data.join("containers")).unwrap();
+    }
+
+    /// What holds a container of this engine, known to it or not.
+    pub fn shims(&self) -> Vec<u32> {
+        let is_shim = |pid: &u32| {
+            let line = processes::command_line(*pid);
+            line.contains("containerd-shim") && line.contains(RUN)
+        };
+        processes::all().filter(is_shim).collect()
+    }
+
     /// Starts the engine again.
     pub fn go_on(&mut self) {
         let log = File::options()

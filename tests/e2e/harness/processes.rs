@@ -83,6 +83,23 @@ pub fn foreign_sockets(pid: u32) -> usize {
         .count()
 }
 
+/// Inits of the containers of a node, whether or not Docker knows them, by what they were started with.
+pub fn inits_of(node: &str) -> Vec<u32> {
+    let mark = format!("CHASER_NODE={node}");
+    let carries = |pid: &u32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ
+            .split(|byte| *byte == 0)
+            .any(|one| one == mark.as_bytes())
+    };
+    let is_init = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        ids.is_some_and(|ids| ids.split_whitespace().skip(1).last() == Some("1"))
+    };
+    all().filter(|pid| is_init(pid) && carries(pid)).collect()
+}
+
 /// A network namespace, held: the kernel gives the number of a namespace that is gone to the
 /// next one, which may be that of the test beside this one.
 pub struct Namespace(fs::File);

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     cli::node,
     docker::{Docker, DockerError},
+    instance::strays,
     model::SessionId,
     wire::node as pb,
 };
@@ -314,10 +315,16 @@ impl<'a> Campaign<'a> {
         let tally = self.ledger.close();
         let mut broken = std::mem::take(&mut self.ledger.broken);
         match self.daemon.status().await {
-            Ok(status) => broken.extend(status.egress_addresses.iter().filter_map(|address| {
-                let held = format!("{} is still held by {}", address.ip, address.sessions);
-                (address.sessions > 0).then_some(held)
-            })),
+            Ok(status) => {
+                broken.extend(status.egress_addresses.iter().filter_map(|address| {
+                    let held = format!("{} is still held by {}", address.ip, address.sessions);
+                    (address.sessions > 0).then_some(held)
+                }));
+                // Docker may have forgotten what it was killed over.
+                let running = status.node_id.parse().map(strays::all).unwrap_or_default();
+                let runs = |id| format!("instance {id} still runs");
+                broken.extend(running.into_iter().map(runs));
+            }
             Err(error) => broken.push(format!("the node does not answer: {error}")),
         }
         (tally, broken)

@@ -19,7 +19,7 @@ use nix::{
     sys::signal::Signal,
 };
 use parking_lot::Mutex;
-use procfs::process::Process;
+use procfs::process::{Process, all_processes};
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep, timeout},
@@ -158,10 +158,27 @@ impl Engine {
         // Dockerd mounts its data on itself where containers may live on, and leaves that behind.
         // Absence is success.
         umount2(&self.data, MntFlags::MNT_DETACH).unwrap_or_default();
-        let left: Vec<_> = left.into_iter().map(|container| container.name).collect();
+        let left = left.into_iter().map(|container| container.name);
+        let left: Vec<_> = left.chain(shims()).collect();
         ensure!(left.is_empty(), "left in the second Docker: {left:?}");
         Ok(())
     }
+}
+
+/// What holds a container of this engine, known to it or not; killed, because nobody else will.
+fn shims() -> Vec<String> {
+    let processes = all_processes().into_iter().flatten().flatten();
+    let ours = processes.filter_map(|process| {
+        let line = process.cmdline().ok()?;
+        let shim = line.first()?.contains("containerd-shim");
+        let here = line.iter().any(|word| word.starts_with(RUN));
+        (shim && here).then_some((process.pid, line.join(" ")))
+    });
+    ours.map(|(pid, line)| {
+        signal(pid.unsigned_abs(), Signal::SIGKILL);
+        line
+    })
+    .collect()
 }
 
 /// What a killed campaign left running.
