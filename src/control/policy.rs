@@ -37,6 +37,8 @@ impl Policy {
             let path = error.path().to_string();
             InvalidPolicy(format!("`{path}`: {}", error.inner().message()))
         })?;
+        let limits = policy.limits.check();
+        limits.map_err(|half| InvalidPolicy(format!("`limits`: {half}")))?;
         for (field, targets) in [("only", &policy.only), ("never", &policy.never)] {
             let fit = targets.fit();
             fit.map_err(|problem| InvalidPolicy(format!("`{field}` {problem}")))?;
@@ -108,6 +110,10 @@ mod tests {
             ("[limits]\nquota_bytes = \"5G\"", "`limits.quota_bytes`"),
             ("[limits]\nquota_bytes = -1", "`limits.quota_bytes`"),
             ("[limits]\nquota = 1", "`quota`"),
+            (
+                "[limits]\nthrottle_after_bytes = 1",
+                "`throttle_bytes_per_second`",
+            ),
             ("[nevr]\nports = [22]", "`nevr`"),
             ("[never]\nports = [70000]", "`never.ports[0]`"),
             ("[only]\nnetworks = [\"10.0.0.0/33\"]", "`only.networks[0]`"),

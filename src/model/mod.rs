@@ -26,7 +26,7 @@ pub use failure::{Blame, Class, Classify, Failure};
 pub use id::{InstanceId, InvalidId, NodeId, SessionId};
 pub use lease::{Grant, Lease};
 pub use lifecycle::{EndReason, InstancePhase, Phase, UnknownWord};
-pub use limits::Limits;
+pub use limits::{HalfThrottle, Limits};
 pub use spec::{InvalidSpec, SessionSpec, Substrate};
 pub use targets::{Form, Hosts, InvalidTargets, Targets, Written};
 pub use traffic::Traffic;

@@ -33,7 +33,7 @@ pub(super) fn wish(of: pb::EgressWish) -> Result<EgressWish, Status> {
         route: of.route,
         sticky: of.sticky,
         own: None,
-        limits: limits(of.limits.unwrap_or_default()),
+        limits: limits(of.limits.unwrap_or_default())?,
         bounds: bounds(of.bounds)?,
     };
     if own.is_some() && wish.asks() {
@@ -63,13 +63,18 @@ fn own(of: pb::OwnProxy) -> Result<OwnProxy, Status> {
     })
 }
 
-const fn limits(of: pb::EgressLimits) -> Limits {
-    Limits {
+fn limits(of: pb::EgressLimits) -> Result<Limits, Status> {
+    let limits = Limits {
         quota_bytes: of.quota_bytes,
+        throttle_after_bytes: of.throttle_after_bytes,
+        throttle_bytes_per_second: of.throttle_bytes_per_second,
         bytes_per_second: of.bytes_per_second,
         connections: of.connections,
         requests_per_minute: of.requests_per_minute,
-    }
+    };
+    limits
+        .check()
+        .map_err(|half| Status::invalid_argument(format!("`spec.egress.limits`: {half}")))
 }
 
 fn bounds(all: Vec<pb::EgressBounds>) -> Result<Vec<Bounds>, Status> {
@@ -126,6 +131,8 @@ pub(super) fn to_wire(of: EgressWish) -> pb::EgressWish {
         }),
         limits: Some(pb::EgressLimits {
             quota_bytes: of.limits.quota_bytes,
+            throttle_after_bytes: of.limits.throttle_after_bytes,
+            throttle_bytes_per_second: of.limits.throttle_bytes_per_second,
             bytes_per_second: of.limits.bytes_per_second,
             connections: of.limits.connections,
             requests_per_minute: of.limits.requests_per_minute,

@@ -70,11 +70,15 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
 
 /// `limits`: what the session may take of its way out.
 fn limits(value: Value) -> Result<Limits, Refusal> {
-    serde_json::from_value(value).map_err(|_wrong| {
-        let allowed = "quota_bytes, bytes_per_second, connections, requests_per_minute";
+    let limits: Limits = serde_json::from_value(value).map_err(|_wrong| {
+        let allowed = "quota_bytes, throttle_after_bytes, throttle_bytes_per_second, \
+                       bytes_per_second, connections, requests_per_minute";
         let message = format!("`limits` must be an object of numbers, 0 for none: {allowed}");
         Refusal::invalid(message)
-    })
+    })?;
+    limits
+        .check()
+        .map_err(|half| Refusal::invalid(format!("`limits`: {half}")))
 }
 
 /// Whether a creation is to be answered once the session is ready.

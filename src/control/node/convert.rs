@@ -70,6 +70,8 @@ fn bounds(of: Bounds) -> pb::EgressBounds {
 const fn limits(of: Limits) -> pb::EgressLimits {
     pb::EgressLimits {
         quota_bytes: of.quota_bytes,
+        throttle_after_bytes: of.throttle_after_bytes,
+        throttle_bytes_per_second: of.throttle_bytes_per_second,
         bytes_per_second: of.bytes_per_second,
         connections: of.connections,
         requests_per_minute: of.requests_per_minute,

@@ -117,6 +117,8 @@ pub(super) fn route(way: &Way) -> pb::Route {
         nameservers: way.nameservers.iter().map(ToString::to_string).collect(),
         limits: way.limits.limit().then_some(pb::Limits {
             quota_bytes: way.limits.quota_bytes,
+            throttle_after_bytes: way.limits.throttle_after_bytes,
+            throttle_bytes_per_second: way.limits.throttle_bytes_per_second,
             bytes_per_second: way.limits.bytes_per_second,
             connections: way.limits.connections,
             requests_per_minute: way.limits.requests_per_minute,

@@ -144,7 +144,9 @@ impl Egress {
 
     /// Gives the instance a way out, or takes it away; connections that are open stay as they are.
     pub fn set_way(&self, way: Option<Way>) {
-        let route = way.map(|way| Arc::new(Route::rationed(way, self.spent.clone())));
+        let instance = self.shared.setup.instance;
+        let route = way.map(|way| Route::rationed(instance, way, self.spent.clone()));
+        let route = route.map(Arc::new);
         let ration = route.as_ref().and_then(|route| route.ration.as_ref());
         if let Some(ration) = ration {
             ration.settle(&self.shared.setup.meter);

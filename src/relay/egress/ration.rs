@@ -17,12 +17,16 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
+use tracing::info;
 
 use super::{
     bucket::Bucket,
     refusal::{Reason, Refusal},
 };
-use crate::{model::Limits, relay::meter::Meter};
+use crate::{
+    model::{InstanceId, Limits},
+    relay::meter::Meter,
+};
 
 /// How much of a second may come at once.
 const BURST: u64 = 4;
@@ -32,14 +36,26 @@ const LEAST: u64 = 1024;
 /// The limits of one session at work.
 #[derive(Debug)]
 pub(super) struct Ration {
+    instance: InstanceId,
     limits: Limits,
     /// Held for one system call: what is allowed and what is counted must not come apart.
-    pace: Mutex<Option<Bucket>>,
+    pace: Mutex<Speed>,
     /// Held for a comparison.
     requests: Mutex<Option<Bucket>>,
     open: AtomicU32,
     /// Turns true with the last byte of the quota.
     spent: watch::Sender<bool>,
+}
+
+/// How fast bytes may move.
+#[derive(Debug)]
+struct Speed {
+    /// At any time.
+    always: Option<Bucket>,
+    /// Once the session is throttled, as well.
+    throttle: Option<Bucket>,
+    /// Whether that was said.
+    said: bool,
 }
 
 /// One connection's place in a ration; gone with it.
@@ -66,16 +82,25 @@ pub(super) enum Spent {
 
 impl Ration {
     /// `None` where nothing is limited.
-    pub(super) fn new(limits: Limits, spent: watch::Sender<bool>) -> Option<Arc<Self>> {
+    pub(super) fn new(
+        instance: InstanceId,
+        limits: Limits,
+        spent: watch::Sender<bool>,
+    ) -> Option<Arc<Self>> {
         let bucket = |amount: u64, per: u64, burst: u64| {
             let per = Duration::from_secs(per);
             (amount > 0).then(|| Bucket::new(amount, per, burst, Instant::now()))
         };
         let requests = u64::from(limits.requests_per_minute);
-        let rate = limits.bytes_per_second;
+        let pace = |rate: u64| bucket(rate, 1, rate / BURST);
         limits.limit().then(|| {
             Arc::new(Self {
-                pace: Mutex::new(bucket(rate, 1, rate / BURST)),
+                instance,
+                pace: Mutex::new(Speed {
+                    always: pace(limits.bytes_per_second),
+                    throttle: pace(limits.throttle_bytes_per_second),
+                    said: false,
+                }),
                 requests: Mutex::new(bucket(requests, 60, requests)),
                 open: AtomicU32::new(0),
                 limits,
@@ -125,13 +150,7 @@ impl Ration {
     }
 
     fn left(&self, meter: &Meter) -> u64 {
-        match self.limits.quota_bytes {
-            0 => u64::MAX,
-            quota => {
-                let so_far = meter.traffic();
-                quota.saturating_sub(so_far.up.saturating_add(so_far.down))
-            }
-        }
+        until(self.limits.quota_bytes, meter)
     }
 }
 
@@ -150,22 +169,61 @@ impl Share {
             self.0.spent.send_replace(true);
             return Spent::Over;
         }
-        let paced = pace.as_mut().map(|bucket| bucket.available(Instant::now()));
-        if let (Some(0), Some(bucket)) = (paced, &*pace) {
-            return Spent::Later(bucket.wait(LEAST.min(left)));
+        let unthrottled = until(self.0.limits.throttle_after_bytes, meter);
+        if unthrottled == 0 && !pace.said {
+            pace.said = true;
+            info!(instance = %self.0.instance, "throttled from now on");
         }
-        let most = left.min(paced.unwrap_or(u64::MAX));
+        let paced = match pace.available(unthrottled == 0) {
+            0 => return Spent::Later(pace.wait(LEAST.min(left), unthrottled == 0)),
+            paced => paced,
+        };
+        let most = match unthrottled {
+            0 => left.min(paced),
+            more => left.min(paced).min(more),
+        };
         let most = usize::try_from(most).map_or(wish, |most| most.min(wish));
         let moved = work(most);
         if let Poll::Ready(Ok(moved)) = &moved {
             let moved = *moved as u64;
             count(meter, moved);
-            if let Some(bucket) = &mut *pace {
-                bucket.take(moved);
-            }
+            pace.take(moved, unthrottled == 0);
             self.0.settle(meter);
         }
         Spent::Moved(moved)
+    }
+}
+
+/// How many bytes are left until `meter` has so many; 0 is no limit.
+fn until(limit: u64, meter: &Meter) -> u64 {
+    if limit == 0 {
+        return u64::MAX;
+    }
+    let so_far = meter.traffic();
+    limit.saturating_sub(so_far.up.saturating_add(so_far.down))
+}
+
+impl Speed {
+    fn buckets(&mut self, throttled: bool) -> impl Iterator<Item = &mut Bucket> {
+        let throttle = self.throttle.as_mut().filter(|_| throttled);
+        self.always.as_mut().into_iter().chain(throttle)
+    }
+
+    fn available(&mut self, throttled: bool) -> u64 {
+        let now = Instant::now();
+        let each = self.buckets(throttled).map(|bucket| bucket.available(now));
+        each.min().unwrap_or(u64::MAX)
+    }
+
+    /// How long until `count` may move.
+    fn wait(&mut self, count: u64, throttled: bool) -> Duration {
+        let each = self.buckets(throttled).map(|bucket| bucket.wait(count));
+        each.max().unwrap_or_default()
+    }
+
+    fn take(&mut self, count: u64, throttled: bool) {
+        self.buckets(throttled)
+            .for_each(|bucket| bucket.take(count));
     }
 }
 
@@ -183,7 +241,8 @@ mod tests {
 
     fn ration(limits: Limits) -> (Arc<Ration>, watch::Receiver<bool>) {
         let (spent, seen) = watch::channel(false);
-        (Ration::new(limits, spent).unwrap(), seen)
+        let instance = InstanceId::random();
+        (Ration::new(instance, limits, spent).unwrap(), seen)
     }
 
     proptest! {
@@ -216,6 +275,47 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_throttle_begins_with_its_byte_and_holds_its_pace() {
+        let (ration, spent) = ration(Limits {
+            throttle_after_bytes: 1_000_000,
+            throttle_bytes_per_second: 4_000,
+            quota_bytes: 1_020_000,
+            ..Limits::default()
+        });
+        let (meter, share) = (Meter::detached(), ration.enter().unwrap());
+        let go =
+            |wish: usize| share.spend(&meter, wish, Meter::add_down, |most| Poll::Ready(Ok(most)));
+        let Spent::Moved(Poll::Ready(Ok(first))) = go(5_000_000) else {
+            unreachable!()
+        };
+        assert_eq!(
+            first, 1_000_000,
+            "as fast as it can until then, and no further"
+        );
+        let began = Instant::now();
+        let mut slow = 0;
+        loop {
+            match go(5_000_000) {
+                Spent::Moved(Poll::Ready(Ok(moved))) => slow += moved as u64,
+                Spent::Later(wait) => tokio::time::advance(wait).await,
+                Spent::Over => break,
+                Spent::Moved(other) => unreachable!("{other:?}"),
+            }
+            let most = 1_000 + 4_000 * began.elapsed().as_nanos() / 1_000_000_000;
+            assert!(u128::from(slow) <= most, "{slow} of {most}");
+        }
+        assert_eq!(
+            slow, 20_000,
+            "and the quota is kept to the byte all the same"
+        );
+        assert!(*spent.borrow() && began.elapsed() >= Duration::from_millis(4_750));
+        assert!(
+            began.elapsed() < Duration::from_secs(6),
+            "no slower than told"
+        );
+    }
+
     #[test]
     fn connections_have_places_and_give_them_back() {
         let (ration, _) = ration(Limits {
@@ -243,6 +343,7 @@ mod tests {
 
     #[test]
     fn who_has_no_limits_has_no_ration() {
-        assert!(Ration::new(Limits::default(), watch::channel(false).0).is_none());
+        let spent = watch::channel(false).0;
+        assert!(Ration::new(InstanceId::random(), Limits::default(), spent).is_none());
     }
 }

@@ -10,7 +10,10 @@ use super::{
     refusal::{Reason, Refusal},
     resolver::Resolver,
 };
-use crate::relay::{Way, meter::Meter};
+use crate::{
+    model::InstanceId,
+    relay::{Way, meter::Meter},
+};
 
 /// A way out with what is made of it once.
 #[derive(Debug)]
@@ -34,8 +37,8 @@ impl Route {
     }
 
     /// The same with its limits at work: `spent` turns true with the last byte of a quota.
-    pub(super) fn rationed(way: Way, spent: watch::Sender<bool>) -> Self {
-        let ration = Ration::new(way.limits, spent);
+    pub(super) fn rationed(instance: InstanceId, way: Way, spent: watch::Sender<bool>) -> Self {
+        let ration = Ration::new(instance, way.limits, spent);
         Self {
             ration,
             ..Self::new(way)

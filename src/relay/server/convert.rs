@@ -67,6 +67,8 @@ pub(super) fn way(route: Option<pb::Route>) -> Result<Way, Status> {
 const fn limits(of: pb::Limits) -> Limits {
     Limits {
         quota_bytes: of.quota_bytes,
+        throttle_after_bytes: of.throttle_after_bytes,
+        throttle_bytes_per_second: of.throttle_bytes_per_second,
         bytes_per_second: of.bytes_per_second,
         connections: of.connections,
         requests_per_minute: of.requests_per_minute,

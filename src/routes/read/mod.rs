@@ -206,6 +206,8 @@ impl Table {
             only: targets("only", &self.only)?,
             never: targets("never", &self.never)?,
         };
+        let limits = self.limits.check();
+        let limits = limits.map_err(|half| self.wrong("limits", half.to_string()))?;
         let place = Place {
             country: self.country.to_ascii_lowercase(),
             region: self.region.to_ascii_lowercase(),
@@ -232,7 +234,7 @@ impl Table {
                 cost: self.cost.clone(),
                 exit_ip: self.exit_ip.or(own),
                 nameservers: self.nameservers.clone(),
-                limits: self.limits,
+                limits,
                 bounds: bounds.clone(),
             }
         };

@@ -87,6 +87,43 @@ async fn a_pace_is_kept_and_every_byte_is_counted_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_session_goes_on_slowly_and_its_quota_ends_it_all_the_same() {
+    let (lab, origin) = lab();
+    let chaser = Chaser::start(&lab).await;
+    let order = json!({ "limits": {
+        "throttle_after_bytes": 400_000, "throttle_bytes_per_second": 200_000, "quota_bytes": 1_500_000,
+    } });
+    let session = limited(&chaser, order).await;
+    let mut client = Library::Patchright.connect(&session.cdp_url).await;
+    client.goto(&origin.http("/")).await;
+    let took = client
+        .evaluate(
+            "(async () => {
+                const began = performance.now();
+                const each = [1, 2].map((n) => fetch('/bytes/450000?' + n).then((r) => r.arrayBuffer()));
+                const got = (await Promise.all(each)).reduce((sum, one) => sum + one.byteLength, 0);
+                return [got, performance.now() - began];
+            })()",
+        )
+        .await;
+    assert_eq!(took[0], 900_000);
+    // Half a million at the pace, less a quarter of a second's burst: no less, whatever else runs here.
+    assert!(took[1].as_f64().unwrap() > 2_200.0, "{took}");
+    assert!(chaser.logs().contains("throttled from now on"));
+    let ip = session.egress_ip().await;
+    eventually("the meter equals the origin", seconds(5), async || {
+        (bytes_of(&session.get().await) == origin.bytes_of(ip)).then_some(())
+    })
+    .await;
+    assert_eq!(session.get().await["status"], "ready");
+    let script = "fetch('/bytes/900000').then((r) => r.arrayBuffer()).catch(() => 0)";
+    drop(client.call("evaluate", json!({ "script": script })).await);
+    let ended = session.wait_for("closed").await;
+    assert_eq!(ended["ended_reason"], "quota_exceeded");
+    assert_eq!(ended["bytes_total"], 1_500_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_route_has_limits_and_bounds_of_its_own() {
     let (lab, origin) = lab();
     let upstream = Upstream::start(&lab, Software::Microsocks, 210);
@@ -161,6 +198,10 @@ async fn a_route_has_limits_and_bounds_of_its_own() {
 async fn limits_that_are_none_are_refused_by_name() {
     let lab = Lab::new();
     let chaser = Chaser::start(&lab).await;
+    let half = json!({ "limits": { "throttle_after_bytes": 7 } });
+    let answer = chaser.api.post("/v1/sessions", &half).await;
+    let message = answer.refused(400, "invalid_request");
+    assert!(message.contains("`throttle_bytes_per_second`"), "{message}");
     for limits in [
         json!(7),
         json!({ "quota": 7 }),
