@@ -169,6 +169,12 @@ fn described(event: &pb::Event) -> (&'static str, Value) {
                 json!({ "container": orphan.container_name, "instance": orphan.instance_id });
             ("orphan", data)
         }
+        Some(What::Rerouted(of)) => {
+            let data = json!({
+                "session": prefix(&of.session_id), "from": of.from, "to": of.to, "cause": of.cause,
+            });
+            ("rerouted", data)
+        }
         Some(What::Slot(slot)) => {
             let data = json!({
                 "change": slot.change, "profile": slot.profile, "instance": slot.instance_id, "why": slot.why,

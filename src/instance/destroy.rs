@@ -5,17 +5,21 @@
 
 use std::{fmt, fs, io, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{INSTANCE_LABEL, Tools, container_name, strays};
+use super::{INSTANCE_LABEL, InstanceError, Tools, container_name, strays};
 use crate::{docker::DockerError, journal::InstanceRow, model::InstanceId, runtime::failpoint};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// A container that cannot be removed holds up others for so long, and no longer.
 const TURN: Duration = Duration::from_secs(3);
+
+/// How long a killed container may take to die.
+const DEATH: Duration = Duration::from_secs(20);
+const DEATH_LOOK: Duration = Duration::from_millis(50);
 
 /// What one pass could not do.
 #[derive(Debug, Default)]
@@ -32,6 +36,25 @@ impl Report {
 
     const fn is_clean(&self) -> bool {
         self.errors.is_empty()
+    }
+}
+
+/// Kills the container of `id` and returns once its init is dead; absence is death.
+pub(super) async fn kill(tools: &Tools, id: InstanceId) -> Result<(), InstanceError> {
+    let name = container_name(id);
+    tools.docker.kill(&name).await?;
+    let until = Instant::now() + DEATH;
+    loop {
+        let seen = tools.docker.inspect(&name).await?;
+        let runs = seen.is_some_and(|container| container.running)
+            || strays::end(tools.node, id, None).await?;
+        if !runs {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(InstanceError::Undead);
+        }
+        tokio::time::sleep(DEATH_LOOK).await;
     }
 }
 

@@ -11,12 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    InstanceError, Phone, StartError, Tools, View, container_name, destroy,
+    InstanceError, Phone, StartError, Tools, View, destroy,
     handle::Order,
     machine::{self, Effect, Input, Step},
     ooms::Ooms,
     start::{self, Attached, Held, Requested, SOCKETS},
-    strays,
 };
 use crate::{
     journal::InstanceRow,
@@ -25,10 +24,6 @@ use crate::{
     relay::client::Bind,
     runtime::{self, failpoint},
 };
-
-/// How long a killed container may take to die.
-const DEATH: std::time::Duration = std::time::Duration::from_secs(20);
-const DEATH_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 pub(super) struct Driver {
     pub(super) tools: Tools,
@@ -126,7 +121,12 @@ impl Driver {
                 self.leave(because).await;
                 true
             }
-            Some(Order::Bind(_, done) | Order::Claim(_, done) | Order::Reattach(done)) => {
+            Some(
+                Order::Bind(_, done)
+                | Order::Claim(_, done)
+                | Order::Reroute(_, done)
+                | Order::Reattach(done),
+            ) => {
                 done.send(Err(NotReady.into())).ok();
                 false
             }
@@ -180,6 +180,11 @@ impl Driver {
             Order::Claim(bind, done) => {
                 let outcome = self.bind(*bind, Input::Claimed).await;
                 done.send(outcome).ok();
+            }
+            Order::Reroute(bind, done) => {
+                let given = give(&self.tools, &bind).await;
+                self.bound = Some(*bind);
+                done.send(given).ok();
             }
             Order::Reattach(done) => {
                 let outcome = self.reattach().await;
@@ -316,27 +321,11 @@ fn answer_leaving(order: Order) {
         done.send(Err(machine::Denied::Leaving.into())).ok();
     };
     match order {
-        Order::Bind(_, done) | Order::Claim(_, done) | Order::Reattach(done) => refuse(done),
+        Order::Bind(_, done)
+        | Order::Claim(_, done)
+        | Order::Reroute(_, done)
+        | Order::Reattach(done) => refuse(done),
         Order::Refill | Order::Destroy(_) => {}
-    }
-}
-
-/// Kills the container of `id` and returns once its init is dead; absence is death.
-pub(super) async fn kill(tools: &Tools, id: crate::model::InstanceId) -> Result<(), InstanceError> {
-    let name = container_name(id);
-    tools.docker.kill(&name).await?;
-    let until = Instant::now() + DEATH;
-    loop {
-        let seen = tools.docker.inspect(&name).await?;
-        let runs = seen.is_some_and(|container| container.running)
-            || strays::end(tools.node, id, None).await?;
-        if !runs {
-            return Ok(());
-        }
-        if Instant::now() > until {
-            return Err(InstanceError::Undead);
-        }
-        tokio::time::sleep(DEATH_LOOK).await;
     }
 }
 

@@ -72,6 +72,7 @@ impl View {
 pub(super) enum Order {
     Bind(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
     Claim(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
+    Reroute(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
     Reattach(oneshot::Sender<Result<(), InstanceError>>),
     Refill,
     Destroy(Option<Failure>),
@@ -141,6 +142,14 @@ impl Instance {
     /// [`InstanceError`]; the instance must be destroyed then.
     pub async fn claim(&self, bind: Bind) -> Result<(), InstanceError> {
         self.ask(|done| Order::Claim(Box::new(bind), done)).await
+    }
+
+    /// Has its session leave another way; also a relay that is given it later is told that way.
+    ///
+    /// # Errors
+    /// [`InstanceError`]: the relay does not know of it yet.
+    pub async fn reroute(&self, bind: Bind) -> Result<(), InstanceError> {
+        self.ask(|done| Order::Reroute(Box::new(bind), done)).await
     }
 
     /// Hands it to a relay that does not know it, and binds it again if it was bound.

@@ -256,7 +256,7 @@ impl Instances {
     /// # Errors
     /// [`InstanceError`] when Docker cannot.
     pub async fn kill(&self, id: InstanceId) -> Result<(), InstanceError> {
-        driver::kill(&self.tools, id).await
+        destroy::kill(&self.tools, id).await
     }
 
     fn spawn(

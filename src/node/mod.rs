@@ -11,6 +11,7 @@ mod closing;
 mod config;
 mod drain;
 mod error;
+mod failover;
 mod guard;
 mod hooks;
 mod lease;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    Node,
+    Node, failover,
     guard::{Candidate, Rank, next_is_due, order, tolls},
 };
 use crate::{
@@ -57,8 +57,11 @@ impl Shedder {
                         .filter(beyond)
                         .map(|l| l.route.clone())
                         .collect();
-                    let on_it =
-                        |row: &SessionRow| row.held_route().is_some_and(|at| lost.contains(&at));
+                    let moved = failover::move_off(node, &lost).await;
+                    let on_it = |row: &SessionRow| {
+                        let lost = row.held_route().is_some_and(|at| lost.contains(&at));
+                        lost && !moved.contains(&row.id)
+                    };
                     self.take(node, standing, on_it).await;
                 }
                 Toll::OneByOne => self.take_one(node, standing).await,

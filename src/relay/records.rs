@@ -117,6 +117,7 @@ mod tests {
             idle_timeout: Duration::ZERO,
             token: None,
             record: b"opaque".to_vec(),
+            reroute: false,
         };
         write(&paths, &bind).unwrap();
         fs::write(dir.path().join("instances/half"), "{\"session\":").unwrap();

@@ -134,6 +134,40 @@ impl Book {
         if let Some(route) = self.held_by(instance) {
             return Ok(route.to_owned());
         }
+        let Some(route) = self.pick((fitting, key), now, &usable) else {
+            return Err(self.exhausted(fitting, now, usable));
+        };
+        // What the instance may have given back before goes on resting.
+        self.holds.push(Hold {
+            instance,
+            route: route.clone(),
+            released: None,
+        });
+        Ok(route)
+    }
+
+    /// Gives `instance` one of `fitting` in place of what it holds; `None` where none is free. What it held
+    /// is not rested: it is lost.
+    pub fn move_on(
+        &mut self,
+        instance: InstanceId,
+        fitting: &[&str],
+        now: BootInstant,
+        usable: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let held = |hold: &Hold| hold.instance == instance && hold.released.is_none();
+        let at = self.holds.iter().position(held)?;
+        let route = self.pick((fitting, ""), now, &usable)?;
+        self.holds[at].route.clone_from(&route);
+        Some(route)
+    }
+
+    fn pick(
+        &mut self,
+        (fitting, key): (&[&str], &str),
+        now: BootInstant,
+        usable: impl Fn(&str) -> bool,
+    ) -> Option<String> {
         let mut free: Vec<_> = fitting
             .iter()
             .filter_map(|route| {
@@ -149,19 +183,11 @@ impl Book {
             free.sort_by_cached_key(|(route, ..)| affinity(key, route));
         }
         // What is usable is asked last, and of no more than need be: it may cost a system call.
-        let Some((route, ..)) = free.into_iter().find(|(route, ..)| usable(route)) else {
-            return Err(self.exhausted(fitting, now, usable));
-        };
+        let (route, ..) = free.into_iter().find(|(route, ..)| usable(route))?;
         let route = route.to_owned();
         self.count += 1;
         self.given.insert(route.clone(), self.count);
-        // What the instance may have given back before goes on resting.
-        self.holds.push(Hold {
-            instance,
-            route: route.clone(),
-            released: None,
-        });
-        Ok(route)
+        Some(route)
     }
 
     fn exhausted(

@@ -153,3 +153,33 @@ fn a_route_that_is_configured_no_longer_is_held_until_it_is_given_back() {
     book.release(who, at(2));
     assert_eq!(book.sweep(at(2)), [who]);
 }
+
+#[test]
+fn who_moves_on_holds_the_other_and_never_two_or_none() {
+    let mut book = book(3, 1, COOLDOWN);
+    let [one, two] = [InstanceId::random(), InstanceId::random()];
+    let any = |_: &str| true;
+    assert_eq!(book.take(one, (&["a"], ""), at(0), any).unwrap(), "a");
+    assert_eq!(book.take(two, (&["b"], ""), at(0), any).unwrap(), "b");
+    let not_c = |name: &str| name != "c";
+    assert_eq!(
+        book.move_on(one, &["b", "c"], at(1), not_c),
+        None,
+        "b is held, c is ill"
+    );
+    assert_eq!(book.held_by(one), Some("a"));
+    assert_eq!(
+        book.move_on(one, &["b", "c"], at(1), any).as_deref(),
+        Some("c")
+    );
+    assert_eq!(book.held_by(one), Some("c"));
+    let lost = book.standing("a", at(1));
+    assert_eq!((lost.held, lost.resting), (0, None));
+    assert_eq!(book.release(one, at(2)).unwrap().route, "c");
+    let stranger = InstanceId::random();
+    assert_eq!(
+        book.move_on(stranger, &["a"], at(2), any),
+        None,
+        "who holds nothing"
+    );
+}

@@ -30,6 +30,8 @@ pub struct Config {
     /// Between two looks at each upstream.
     #[serde(with = "crate::model::duration")]
     pub probe_interval: Duration,
+    /// Whether a session whose route is lost for good goes on by way of another one of its region.
+    pub failover: bool,
     /// CIDRs that pages may reach although they are in the built-in deny list.
     pub allow: Vec<ipnet::IpNet>,
     /// CIDRs that pages may not reach, whatever `allow` says.
@@ -51,6 +53,7 @@ impl Default for Config {
             routes: PathBuf::new(),
             probe_url: String::new(),
             probe_interval: Duration::from_secs(60),
+            failover: false,
             allow: Vec::new(),
             deny: Vec::new(),
             deny_ports: Vec::new(),

@@ -19,6 +19,7 @@
 mod book;
 mod config;
 mod expand;
+mod failover;
 mod health;
 mod own;
 mod read;
@@ -36,6 +37,7 @@ use tracing::warn;
 
 pub use book::{Book, Exhausted, Hold, Standing, Terms};
 pub use config::Config;
+pub use failover::Stays;
 pub use health::{Fault, Health, State};
 pub use own::{InvalidProxy, check_own};
 pub use read::{Refused, from_file, from_text};
@@ -192,19 +194,7 @@ impl Routes {
             asked: wish.to_string(),
             ..exhausted
         })?;
-        let route = state.known.get(&name);
-        let seen = state.exits.get(&name).copied();
-        Ok(Some(Taken {
-            exit_ip: route.and_then(|route| route.exit_ip).or(seen),
-            region: route
-                .map(|route| route.place.label())
-                .filter(|label| !label.is_empty()),
-            lease: LeaseRow {
-                instance,
-                route: name,
-                released: None,
-            },
-        }))
+        Ok(Some(state.taken(instance, name)))
     }
 
     /// The way out of a session, as the relay is told it.

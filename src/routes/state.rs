@@ -8,7 +8,7 @@ use std::{
 
 use nix::net::if_::if_nametoindex;
 
-use super::{Book, Health, Hold, Kind, Occupancy, Route, Terms, health};
+use super::{Book, Health, Hold, Kind, Occupancy, Route, Taken, Terms, health};
 use crate::{
     journal::LeaseRow,
     model::{BootInstant, InstanceId},
@@ -65,6 +65,23 @@ impl State {
         !matches!(well, Some(health::State::Quarantined(_)))
             && !self.drained.contains(name)
             && self.known.get(name).is_some_and(|route| is_usable(route))
+    }
+
+    /// What `instance` holds with a route, for its session's row.
+    pub(super) fn taken(&self, instance: InstanceId, name: String) -> Taken {
+        let route = self.known.get(&name);
+        let seen = self.exits.get(&name).copied();
+        Taken {
+            exit_ip: route.and_then(|route| route.exit_ip).or(seen),
+            region: route
+                .map(|route| route.place.label())
+                .filter(|label| !label.is_empty()),
+            lease: LeaseRow {
+                instance,
+                route: name,
+                released: None,
+            },
+        }
     }
 
     pub(super) fn occupancy(&self, route: &Arc<Route>, now: BootInstant) -> Occupancy {

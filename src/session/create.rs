@@ -232,5 +232,6 @@ pub fn claim(row: &SessionRow, way: Option<Way>) -> Bind {
         idle_timeout: row.spec.idle_timeout,
         token: row.spec.cdp_token.clone().map(Into::into),
         record: record(row),
+        reroute: false,
     }
 }

@@ -94,6 +94,7 @@ impl<G: Ground> Driver<G> {
                 done.send(()).ok();
                 Ok(())
             }
+            Some(Order::Reroute(to, cause)) => self.reroute(to, cause).await,
             None => Err(Stopped),
         }
     }
@@ -228,7 +229,7 @@ impl<G: Ground> Driver<G> {
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), Stopped> {
+    pub(super) async fn write(&mut self) -> Result<(), Stopped> {
         if self.row.ending.is_none() {
             let sample = self.ground.sample(self.row.instance).unwrap_or_default();
             self.row.traffic = self.shown.raise(self.row.traffic.max(sample));

@@ -48,6 +48,13 @@ pub trait Ground: Send + Sync + 'static {
         bind: Bind,
     ) -> impl Future<Output = Result<(), InstanceError>> + Send;
 
+    /// Has a bound session leave another way from now on.
+    fn reroute(
+        &self,
+        instance: InstanceId,
+        bind: Bind,
+    ) -> impl Future<Output = Result<(), InstanceError>> + Send;
+
     /// How the session's connections leave.
     ///
     /// # Errors
@@ -124,6 +131,11 @@ impl Ground for Host {
     async fn claim(&self, instance: InstanceId, bind: Bind) -> Result<(), InstanceError> {
         let instance = self.find(instance).ok_or(InstanceError::NotHeld)?;
         instance.claim(bind).await
+    }
+
+    async fn reroute(&self, instance: InstanceId, bind: Bind) -> Result<(), InstanceError> {
+        let instance = self.find(instance).ok_or(InstanceError::NotHeld)?;
+        instance.reroute(bind).await
     }
 
     fn way(&self, session: &SessionRow) -> Result<Way, Lost> {

@@ -21,6 +21,7 @@ mod high_water;
 mod hub;
 pub mod machine;
 mod registry;
+mod reroute;
 mod snapshot;
 mod tally;
 
@@ -41,6 +42,7 @@ use crate::{
     instance::Autopsy,
     journal::SessionRow,
     model::{Blame, Ending},
+    routes::Taken,
 };
 
 /// `[session]` of the configuration.
@@ -101,6 +103,7 @@ pub struct Outcome {
 enum Order {
     End(end::Asked),
     Cut(Ending, Option<Cause>, oneshot::Sender<()>),
+    Reroute(Taken, String),
 }
 
 #[cfg(test)]

@@ -89,6 +89,11 @@ impl Session {
         self.mailbox.send(Order::End(asked)).await.ok();
     }
 
+    /// It goes on by way of another route, which it holds already; does not wait.
+    pub async fn reroute(&self, to: Taken, cause: String) {
+        self.mailbox.send(Order::Reroute(to, cause)).await.ok();
+    }
+
     /// The arbiter told how it ended; returns once that is journalled, false when it cannot be.
     pub async fn cut(&self, ending: Ending) -> bool {
         self.cut_for(ending, None).await

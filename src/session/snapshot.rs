@@ -129,6 +129,17 @@ pub enum What {
         /// Its name.
         container: String,
     },
+    /// A session whose egress route was lost goes on by way of another.
+    Rerouted {
+        /// Which.
+        session: SessionId,
+        /// The route that was lost.
+        from: String,
+        /// The one in its place.
+        to: String,
+        /// Why.
+        cause: String,
+    },
     /// Something changed about an instance that no session had.
     Slot {
         /// Which.

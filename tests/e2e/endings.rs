@@ -196,6 +196,7 @@ async fn delete_against_lifetime_in_the_same_instant_has_one_winner() {
                     What::SubstrateDown(_)
                     | What::Condition(_)
                     | What::Slot(_)
+                    | What::Rerouted(_)
                     | What::Duty(_)
                     | What::Orphan(_),
                 )

@@ -105,6 +105,7 @@ async fn events_are_numbered_without_a_gap() {
                     | What::SubstrateDown(_)
                     | What::Condition(_)
                     | What::Slot(_)
+                    | What::Rerouted(_)
                     | What::Duty(_)
                     | What::Orphan(_),
                 )

@@ -139,6 +139,17 @@ pub(super) fn item(item: Item) -> pb::WatchResponse {
                     instance_id: instance.to_string(),
                     container_name: container,
                 }),
+                What::Rerouted {
+                    session,
+                    from,
+                    to,
+                    cause,
+                } => event::What::Rerouted(pb::Rerouted {
+                    session_id: session.into(),
+                    from,
+                    to,
+                    cause,
+                }),
                 What::Slot {
                     instance,
                     profile,

@@ -181,6 +181,7 @@ pub(super) fn news(response: pb::WatchResponse) -> Result<Option<News>, NodeErro
                 | What::Condition(_)
                 | What::Slot(_)
                 | What::Duty(_)
+                | What::Rerouted(_)
                 | What::Orphan(_),
             )
             | None => Ok(None),

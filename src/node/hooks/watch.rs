@@ -127,7 +127,11 @@ fn published(seq: u64, at: OffsetDateTime, what: &What) -> Option<Happened> {
             let data = json!({ "deadline": text(*deadline), "sessions": sessions });
             happened("node.draining", seq.to_string(), data)
         }
-        What::Duty { .. } | What::Condition(_) | What::Orphan { .. } | What::Slot { .. } => None,
+        What::Duty { .. }
+        | What::Condition(_)
+        | What::Orphan { .. }
+        | What::Rerouted { .. }
+        | What::Slot { .. } => None,
     }
 }
 

@@ -104,6 +104,7 @@ pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {
         idle_timeout_ms: millis(bind.idle_timeout),
         token: exposed(bind.token.as_ref()),
         record: bind.record.clone(),
+        reroute: bind.reroute,
     }
 }
 

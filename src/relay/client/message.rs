@@ -97,6 +97,8 @@ pub struct Bind {
     pub token: Option<SecretString>,
     /// Opaque to the relay, given back by [`super::RelayClient::list`].
     pub record: Vec<u8>,
+    /// Whether a session that is bound already shall leave by `way` from now on.
+    pub reroute: bool,
 }
 
 /// Something the relay holds.

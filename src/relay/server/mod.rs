@@ -33,7 +33,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use self::{
-    attachment::AttachFailed,
+    attachment::{AttachFailed, Attachment},
     clock::{Limits, Tick},
     fence::Fence,
     instances::Instances,
@@ -125,7 +125,8 @@ impl Relay {
         // Out first, in second: a client's first navigation must not find the way shut. But never
         // for a session that is over: its bytes are final.
         let way = bind.way.unwrap_or_default();
-        let has_quota = way.limits.quota_bytes > 0;
+        let quota = (way.limits.quota_bytes > 0).then(|| live.session.clone());
+        let again = bind.reroute.then(|| way.clone());
         let open = || attachment.open_way(way);
         let bound = self
             .sessions
@@ -137,6 +138,11 @@ impl Relay {
             })?;
         hold.session = Some(bind.session.clone());
         if !bound {
+            if let Some(way) = again {
+                info!(session = %bind.session, instance = %bind.instance, "leaves another way");
+                attachment.open_way(way);
+                self.mind_quota(&attachment, quota);
+            }
             return Ok(());
         }
         info!(session = %bind.session, instance = %bind.instance, "bound");
@@ -145,16 +151,19 @@ impl Relay {
             idle_timeout: bind.idle_timeout,
         };
         let relay = Arc::clone(self);
-        let (quota, watched) = (Arc::clone(self), Arc::clone(&attachment));
-        if has_quota {
-            let session = live.session.clone();
-            attachment.spawn("quota", async move {
-                watched.spent().await;
-                quota.begin_end(&session, EndReason::QuotaExceeded, Why::default());
-            });
-        }
+        self.mind_quota(&attachment, quota);
         attachment.spawn("clock", async move { relay.run_clock(&live, limits).await });
         Ok(())
+    }
+
+    /// Ends a session that has a quota with the last byte of it.
+    fn mind_quota(self: &Arc<Self>, attachment: &Arc<Attachment>, session: Option<SessionId>) {
+        let Some(session) = session else { return };
+        let (relay, watched) = (Arc::clone(self), Arc::clone(attachment));
+        attachment.spawn("quota", async move {
+            watched.spent().await;
+            relay.begin_end(&session, EndReason::QuotaExceeded, Why::default());
+        });
     }
 
     async fn run_clock(self: Arc<Self>, live: &Live, limits: Limits) {

@@ -148,6 +148,7 @@ impl RelayService for Rpc {
             idle_timeout: Duration::from_millis(bind.idle_timeout_ms),
             token: secret(bind.token),
             record: bind.record,
+            reroute: bind.reroute,
         })?;
         Ok(Response::new(pb::BindResponse {}))
     }

@@ -92,10 +92,15 @@ impl Stand {
     }
 
     fn bind(&self, session: &SessionId) -> Result<(), BindFailed> {
+        self.bind_by(session, Way::default(), false)
+    }
+
+    fn bind_by(&self, session: &SessionId, way: Way, reroute: bool) -> Result<(), BindFailed> {
         self.relay.bind(Bind {
             session: session.clone(),
             instance: self.instance,
-            way: Some(Way::default()),
+            way: Some(way),
+            reroute,
             deadline: boot_now().unwrap().after(Duration::from_secs(60)),
             idle_timeout: Duration::from_secs(60),
             token: None,
@@ -129,6 +134,9 @@ impl Stand {
         folders.into_iter().map(count).sum()
     }
 }
+
+#[path = "reroute_tests.rs"]
+mod reroute;
 
 fn us() -> i32 {
     getpid().as_raw()

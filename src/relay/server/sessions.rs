@@ -141,9 +141,9 @@ impl Sessions {
             SessionView::Live(_) => Err(BindRefused::Elsewhere),
             SessionView::Cutting(_) | SessionView::Ended(_) => Err(BindRefused::Over),
         }?;
+        entry.record = record;
         if !stands {
             entry.instance = Some(instance);
-            entry.record = record;
             open();
             entry.view.send_replace(SessionView::Live(live));
         }

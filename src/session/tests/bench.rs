@@ -124,6 +124,16 @@ impl Ground for Fake {
         }
     }
 
+    async fn reroute(&self, _: InstanceId, bind: Bind) -> Result<(), InstanceError> {
+        assert!(bind.reroute);
+        self.did("reroute");
+        if *self.0.relay_up.lock() {
+            Ok(())
+        } else {
+            Err(InstanceError::NotHeld)
+        }
+    }
+
     async fn instead(&self, _: InstanceId, _: InstanceId) -> Result<(), JournalError> {
         self.did("instead");
         Ok(())

@@ -9,8 +9,9 @@ use futures::StreamExt;
 use self::bench::{Bench, row, until};
 use super::*;
 use crate::{
-    journal,
+    journal::{self, LeaseRow},
     model::{Blame, EndReason, Failure, InstanceId, Phase},
+    routes::Taken,
     runtime::wall_now,
 };
 
@@ -159,11 +160,53 @@ async fn an_unasked_end_is_journalled_before_it_is_acknowledged() {
                 What::Condition(_) => "condition",
                 What::Orphan { .. } => "orphan",
                 What::Slot { .. } => "slot",
+                What::Rerouted { .. } => "rerouted",
                 What::Duty { .. } => "duty",
             });
         }
     }
     assert_eq!(told, ["creating", "ready", "substrate_down", "ended"]);
+}
+
+#[tokio::test]
+async fn a_session_is_moved_in_the_journal_also_where_no_relay_hears_of_it() {
+    let bench = Bench::new();
+    let session = bench.ready().await;
+    let to = |route: &str| Taken {
+        lease: LeaseRow {
+            instance: session.row().instance,
+            route: route.to_owned(),
+            released: None,
+        },
+        exit_ip: Some([192, 0, 2, 9].into()),
+        region: Some("de".to_owned()),
+    };
+    for (relay_up, route) in [(true, "b"), (false, "c")] {
+        *bench.ground.0.relay_up.lock() = relay_up;
+        let mut public = session.watch();
+        session.reroute(to(route), "lost".to_owned()).await;
+        let moved = |now: &Snapshot| now.route.as_deref() == Some(route);
+        let now = public.wait_for(moved).await.unwrap().clone();
+        assert_eq!(now.egress_ip, Some([192, 0, 2, 9].into()));
+        let row = bench.journalled(&session).await;
+        assert_eq!(
+            (row.held_route().as_deref(), row.phase),
+            (Some(route), Phase::Ready)
+        );
+    }
+    // Once is enough, and what ends is not moved.
+    session.reroute(to("c"), "again".to_owned()).await;
+    *bench.ground.0.relay_up.lock() = true;
+    session.end(EndReason::ClientDelete, None).await.unwrap();
+    session.reroute(to("d"), "late".to_owned()).await;
+    let done = bench.ground.all_done();
+    assert_eq!(done.iter().filter(|what| **what == "reroute").count(), 2);
+    let told = bench.hub.watch(0).take(6).collect::<Vec<_>>().await;
+    let moves = told.iter().filter(|item| {
+        matches!(item, Item::Event(Event { what: What::Rerouted { from, to, .. }, .. })
+            if (&**from, &**to) == ("", "b") || (&**from, &**to) == ("b", "c"))
+    });
+    assert_eq!(moves.count(), 2);
 }
 
 #[tokio::test]

@@ -163,7 +163,7 @@ async fn a_tunnel_ends_for_each_way_by_itself_and_socks_is_spoken_on_the_same_po
 
 fn octets(of: SocketAddr) -> Vec<u8> {
     match of.ip() {
-        std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
-        std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
     }
 }

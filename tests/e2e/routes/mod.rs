@@ -1,6 +1,10 @@
 //! Egress routes by way of real upstreams: which one an order gets, and what comes out of it.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{IpAddr, SocketAddr},
+};
 
 use chaser::runtime::Tasks;
 use serde_json::{Value, json};
@@ -14,6 +18,7 @@ use crate::{
 };
 
 mod carry;
+mod failover;
 mod health;
 mod limits;
 mod names;

@@ -31,7 +31,7 @@ async fn a_route_asks_its_own_name_servers_and_from_its_own_address() {
     assert!(!asked.contains(&"page.test".to_owned()), "{asked:?}");
 }
 
-fn favicons(origin: &Origin, from: std::net::IpAddr) -> usize {
+fn favicons(origin: &Origin, from: IpAddr) -> usize {
     let requests = origin.requests_of(from);
     requests
         .iter()
