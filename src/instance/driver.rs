@@ -125,7 +125,7 @@ impl Driver {
                 Order::Bind(_, done)
                 | Order::Claim(_, done)
                 | Order::Reroute(_, done)
-                | Order::Reattach(done),
+                | Order::Reattach(_, done),
             ) => {
                 done.send(Err(NotReady.into())).ok();
                 false
@@ -186,7 +186,10 @@ impl Driver {
                 self.bound = Some(*bind);
                 done.send(given).ok();
             }
-            Order::Reattach(done) => {
+            Order::Reattach(used, done) => {
+                if let Some(bind) = &mut self.bound {
+                    bind.used = bind.used.max(used);
+                }
                 let outcome = self.reattach().await;
                 done.send(outcome).ok();
             }
@@ -324,7 +327,7 @@ fn answer_leaving(order: Order) {
         Order::Bind(_, done)
         | Order::Claim(_, done)
         | Order::Reroute(_, done)
-        | Order::Reattach(done) => refuse(done),
+        | Order::Reattach(_, done) => refuse(done),
         Order::Refill | Order::Destroy(_) => {}
     }
 }

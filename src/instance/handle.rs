@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{InstanceError, ooms::Ooms};
 use crate::{
-    model::{Failure, InstanceId, InstancePhase},
+    model::{Failure, InstanceId, InstancePhase, Traffic},
     profile::Profile,
     relay::client::Bind,
 };
@@ -73,7 +73,7 @@ pub(super) enum Order {
     Bind(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
     Claim(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
     Reroute(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
-    Reattach(oneshot::Sender<Result<(), InstanceError>>),
+    Reattach(Traffic, oneshot::Sender<Result<(), InstanceError>>),
     Refill,
     Destroy(Option<Failure>),
 }
@@ -152,12 +152,13 @@ impl Instance {
         self.ask(|done| Order::Reroute(Box::new(bind), done)).await
     }
 
-    /// Hands it to a relay that does not know it, and binds it again if it was bound.
+    /// Hands it to a relay that does not know it, and binds it again if it was bound: to a session that was
+    /// seen to have moved `used`.
     ///
     /// # Errors
     /// [`InstanceError`]; worth another try.
-    pub async fn reattach(&self) -> Result<(), InstanceError> {
-        self.ask(Order::Reattach).await
+    pub async fn reattach(&self, used: Traffic) -> Result<(), InstanceError> {
+        self.ask(|done| Order::Reattach(used, done)).await
     }
 
     /// Sends the relay more sockets, soon.

@@ -40,12 +40,12 @@ impl Limits {
     /// [`HalfThrottle`].
     pub const fn check(self) -> Result<Self, HalfThrottle> {
         let (after, pace) = ("throttle_after_bytes", "throttle_bytes_per_second");
-        let half = |given, missing| HalfThrottle { given, missing };
-        match (self.throttle_after_bytes, self.throttle_bytes_per_second) {
-            (0, 0) | (1.., 1..) => Ok(self),
-            (0, _) => Err(half(pace, after)),
-            (_, 0) => Err(half(after, pace)),
-        }
+        let (given, missing) = match (self.throttle_after_bytes, self.throttle_bytes_per_second) {
+            (0, 0) | (1.., 1..) => return Ok(self),
+            (0, _) => (pace, after),
+            (_, 0) => (after, pace),
+        };
+        Err(HalfThrottle { given, missing })
     }
 
     /// What both allow. Of two throttles: from the earlier on, at the lower pace.

@@ -275,7 +275,7 @@ async fn adopt(
 pub(super) async fn restore(instance: Instance, session: Session) {
     let mut cause = String::new();
     for _ in 0..REATTACH_TRIES {
-        match instance.reattach().await {
+        match instance.reattach(session.seen()).await {
             Ok(()) => return,
             Err(InstanceError::Relay(error)) if is_away(&error) => return,
             Err(error) => cause = error.to_string(),

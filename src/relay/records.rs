@@ -100,7 +100,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{relay::Way, runtime::boot_now};
+    use crate::{model::Traffic, relay::Way, runtime::boot_now};
 
     #[test]
     fn what_was_written_is_read_and_what_is_no_record_is_passed_over() {
@@ -117,6 +117,7 @@ mod tests {
             idle_timeout: Duration::ZERO,
             token: None,
             record: b"opaque".to_vec(),
+            used: Traffic::default(),
             reroute: false,
         };
         write(&paths, &bind).unwrap();

@@ -232,6 +232,7 @@ pub fn claim(row: &SessionRow, way: Option<Way>) -> Bind {
         idle_timeout: row.spec.idle_timeout,
         token: row.spec.cdp_token.clone().map(Into::into),
         record: record(row),
+        used: row.traffic,
         reroute: false,
     }
 }

@@ -43,6 +43,12 @@ impl Session {
         Arc::clone(&self.view.borrow())
     }
 
+    /// The most that it was seen to have moved.
+    #[must_use]
+    pub fn seen(&self) -> Traffic {
+        self.shown.raise(self.row().traffic)
+    }
+
     /// Waits until the order is durable and early clients are held. Cancel-safe.
     ///
     /// # Errors
@@ -312,7 +318,8 @@ impl<G: Ground> Sessions<G> {
             }
             if let Some(sample) = self.ground.sample(row.instance) {
                 if last.get(&row.id) != Some(&sample) {
-                    moved.push((row.id.clone(), sample.max(row.traffic)));
+                    let seen = session.shown.raise(sample.max(row.traffic));
+                    moved.push((row.id.clone(), seen));
                 }
                 now.insert(row.id.clone(), sample);
             }

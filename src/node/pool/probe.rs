@@ -10,7 +10,7 @@ use super::{Pool, Retired, Slot};
 use crate::{
     instance::{Instance, Phone},
     journal::InstanceRow,
-    model::{InstanceId, InstancePhase},
+    model::{InstanceId, InstancePhase, Traffic},
     node::Node,
     relay::client::{Held, Inventory},
     session::SlotChange,
@@ -91,7 +91,7 @@ async fn reattach(node: &Node, id: InstanceId) -> bool {
     let Some(instance) = node.instances().get(id) else {
         return false;
     };
-    match timeout(REATTACH, instance.reattach()).await {
+    match timeout(REATTACH, instance.reattach(Traffic::default())).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             debug!(instance = %id, %error, "not attached again");

@@ -104,6 +104,12 @@ pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {
         idle_timeout_ms: millis(bind.idle_timeout),
         token: exposed(bind.token.as_ref()),
         record: bind.record.clone(),
+        used: Some(pb::Traffic {
+            up: bind.used.up,
+            down: bind.used.down,
+            cdp_up: bind.used.cdp_up,
+            cdp_down: bind.used.cdp_down,
+        }),
         reroute: bind.reroute,
     }
 }

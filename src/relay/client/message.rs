@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use secrecy::SecretString;
 
 use crate::{
-    model::{BootInstant, Ending, InstanceId, SessionId},
+    model::{BootInstant, Ending, InstanceId, SessionId, Traffic},
     relay::Way,
     tls::Shown,
 };
@@ -97,6 +97,8 @@ pub struct Bind {
     pub token: Option<SecretString>,
     /// Opaque to the relay, given back by [`super::RelayClient::list`].
     pub record: Vec<u8>,
+    /// What it was seen to have moved so far: the meter goes on from no less.
+    pub used: Traffic,
     /// Whether a session that is bound already shall leave by `way` from now on.
     pub reroute: bool,
 }

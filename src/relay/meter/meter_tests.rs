@@ -140,3 +140,30 @@ proptest! {
         prop_assert!(read(&path).is_err());
     }
 }
+
+#[test]
+fn what_others_saw_is_not_taken_back_with_the_file() {
+    let meter = Meter::detached();
+    let seen = Traffic {
+        up: 10,
+        down: 20,
+        cdp_up: 1,
+        cdp_down: 2,
+    };
+    meter.add_up(15);
+    meter.raise(seen);
+    assert_eq!(meter.traffic(), Traffic { up: 15, ..seen });
+    meter.raise(Traffic::default());
+    meter.add_down(1);
+    assert_eq!(
+        meter.traffic(),
+        Traffic {
+            up: 15,
+            down: 21,
+            ..seen
+        }
+    );
+    meter.seal();
+    meter.raise(Traffic { up: 99, ..seen });
+    assert_eq!(meter.traffic().up, 15, "final is final");
+}

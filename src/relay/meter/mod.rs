@@ -186,6 +186,22 @@ impl Meter {
         }
     }
 
+    /// Goes on from no less than `known`: a counters file that was lost took counts along that others saw.
+    pub fn raise(&self, known: Traffic) {
+        let sealed = self.sealed.read();
+        if *sealed {
+            return;
+        }
+        for (word, least) in [
+            (Word::Up, known.up),
+            (Word::Down, known.down),
+            (Word::CdpUp, known.cdp_up),
+            (Word::CdpDown, known.cdp_down),
+        ] {
+            self.page.word(word).fetch_max(least, Ordering::Relaxed);
+        }
+    }
+
     /// From now on no count moves; when this returns, none is moving any more.
     pub fn seal(&self) {
         *self.sealed.write() = true;

@@ -123,6 +123,15 @@ fn upstream(of: pb::Upstream) -> Result<Upstream, Status> {
     })
 }
 
+pub(super) const fn traffic(of: pb::Traffic) -> Traffic {
+    Traffic {
+        up: of.up,
+        down: of.down,
+        cdp_up: of.cdp_up,
+        cdp_down: of.cdp_down,
+    }
+}
+
 pub(super) fn secret(token: String) -> Option<SecretString> {
     (!token.is_empty()).then(|| SecretString::from(token))
 }

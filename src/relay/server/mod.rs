@@ -113,6 +113,7 @@ impl Relay {
             return Err(BindFailed::Unfit(bind.instance));
         }
         records::write(&self.paths, &bind)?;
+        attachment.meter.raise(bind.used);
         let live = Arc::new(Live {
             session: bind.session.clone(),
             dialer: Arc::clone(&attachment.dialer),

@@ -17,7 +17,8 @@ use super::{
     AttachFailed, BindFailed, Relay,
     attachment::Attachment,
     convert::{
-        ending_to_wire, event, instant, parse, parse_all, probed, secret, tally, tombstone, way,
+        ending_to_wire, event, instant, parse, parse_all, probed, secret, tally, tombstone,
+        traffic, way,
     },
     secure::shown,
 };
@@ -148,6 +149,7 @@ impl RelayService for Rpc {
             idle_timeout: Duration::from_millis(bind.idle_timeout_ms),
             token: secret(bind.token),
             record: bind.record,
+            used: traffic(bind.used.unwrap_or_default()),
             reroute: bind.reroute,
         })?;
         Ok(Response::new(pb::BindResponse {}))

@@ -100,6 +100,7 @@ impl Stand {
             session: session.clone(),
             instance: self.instance,
             way: Some(way),
+            used: crate::model::Traffic::default(),
             reroute,
             deadline: boot_now().unwrap().after(Duration::from_secs(60)),
             idle_timeout: Duration::from_secs(60),

@@ -1,7 +1,7 @@
 //! What a session may take of its way out, and where a route may lead.
 
 use super::*;
-use crate::harness::Bytes;
+use crate::harness::{Bytes, processes};
 
 async fn limited(chaser: &Chaser, order: Value) -> Session {
     let answer = chaser.api.post("/v1/sessions?wait=ready", &order).await;
@@ -54,6 +54,52 @@ async fn a_session_ends_with_the_last_byte_of_its_quota_and_never_has_one_more()
     let late = late.unwrap();
     assert_eq!(late.status(), 410);
     assert!(late.text().await.unwrap().contains("quota_exceeded"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_does_not_begin_anew_where_a_relay_dies_and_its_counters_are_lost() {
+    const QUOTA: u64 = 1_000_000;
+    let (lab, origin) = lab();
+    let chaser = Chaser::start(&lab).await;
+    let session = limited(&chaser, json!({ "limits": { "quota_bytes": QUOTA } })).await;
+    let ip = session.egress_ip().await;
+    for (lost, upto) in [(false, 400_000), (true, 700_000)] {
+        let mut client = Library::Patchright.connect(&session.cdp_url).await;
+        client.goto(&origin.http("/")).await;
+        let fetch = "fetch('/bytes/300000').then((r) => r.arrayBuffer()).then((b) => b.byteLength)";
+        assert_eq!(client.evaluate(fetch).await, 300_000);
+        let before = eventually("the meter equals the origin", seconds(10), async || {
+            let now = bytes_of(&session.get().await);
+            (now == origin.bytes_of(ip)).then_some(now.up + now.down)
+        })
+        .await;
+        assert!((300_000..upto).contains(&before), "{before}");
+        drop(client);
+        if lost {
+            let mut meters = fs::read_dir(chaser.runtime_dir.join("meter")).unwrap();
+            fs::remove_file(meters.next().unwrap().unwrap().path()).unwrap();
+        }
+        let relay = chaser.relay_pid();
+        processes::kill(relay);
+        eventually("there is another relay", seconds(20), async || {
+            (chaser.relay_pid() != relay).then_some(())
+        })
+        .await;
+        let now = bytes_of(&session.get().await);
+        assert!(now.up + now.down >= before, "never back: {now:?}");
+    }
+    let mut client = Library::Patchright.connect(&session.cdp_url).await;
+    let fetch =
+        json!({ "script": "fetch('/bytes/900000').then((r) => r.arrayBuffer()).catch(() => 0)" });
+    drop(client.call("evaluate", fetch).await);
+    let ended = session.wait_for("closed").await;
+    assert_eq!(
+        (&ended["ended_reason"], &ended["bytes_total"]),
+        (&json!("quota_exceeded"), &json!(QUOTA))
+    );
+    let seen = origin.bytes_of(ip);
+    // What the origin's sockets had sent and nobody read is beyond, and nothing else.
+    assert!(seen.up <= bytes_of(&ended).up, "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
