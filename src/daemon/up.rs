@@ -80,9 +80,6 @@ pub enum UpFailed {
     /// The certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The self-check speaks plaintext.
-    #[error("--self-check cannot drive a session over TLS; leave it away where tls.cert is set")]
-    CheckOverTls,
     /// The node.
     #[error(transparent)]
     Node(#[from] node::StartFailed),
@@ -97,7 +94,7 @@ pub enum UpFailed {
 impl Classify for UpFailed {
     fn class(&self) -> Class {
         match self {
-            Self::StateDir { .. } | Self::CheckOverTls => Class::Invalid,
+            Self::StateDir { .. } => Class::Invalid,
             Self::Signals(_) | Self::Check(_) => Class::Internal,
             Self::Profiles(error) => error.class(),
             Self::Tls(error) => error.class(),
@@ -131,9 +128,6 @@ struct Addresses {
 /// [`UpFailed`] when it cannot start or the self-check fails.
 pub async fn run(config: Config, sources: &Sources, options: Options) -> Result<(), UpFailed> {
     let mut end = Ends::with_parent(options.parent).map_err(UpFailed::Signals)?;
-    if options.self_check && config.tls.is_on() {
-        return Err(UpFailed::CheckOverTls);
-    }
     let up = Box::pin(start(config)).await?;
     let served = {
         let serving = up.serve(options);
@@ -231,6 +225,7 @@ impl Up {
                 api: reachable(self.addresses.api),
                 cdp,
                 key: &self.own_key,
+                identity: self.certificates.shown().borrow().clone(),
                 node: &self.node,
             };
             self_check::run(&subject, &self.tasks).await?.lines()

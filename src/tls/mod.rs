@@ -22,7 +22,7 @@ mod server;
 mod stream;
 
 pub use authority::{Authority, Issued, Wanted};
-pub use client::{Https, https, trusting};
+pub use client::{Https, connect, https, https_of, pinned, trusting};
 pub use config::{Config, Listener};
 pub use identity::{Identity, TlsError};
 pub use names::Allowed;

@@ -153,3 +153,22 @@ async fn a_reload_changes_who_comes_in_and_touches_nobody_who_is_in() {
     before.read_exact(&mut byte).await.unwrap();
     assert_eq!(&byte, b"x");
 }
+
+#[tokio::test]
+async fn a_pinned_certificate_is_trusted_under_any_name_and_no_other_of_its_authority_is() {
+    let authority = Authority::create("test").unwrap();
+    let ours = issue(&authority, "server", 3600);
+    let renewed = issue(&authority, "server", 3600);
+    let server = Server::open(&ours, Protocol::Http1).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for (pinned, trusted) in [(&ours, true), (&renewed, false)] {
+        let accept = async {
+            let (stream, _peer) = listener.accept().await.unwrap();
+            server.accept(stream).await.is_ok()
+        };
+        let dial = crate::tls::connect(address, crate::tls::pinned(pinned).unwrap());
+        let (accepted, dialled) = tokio::join!(accept, dial);
+        assert_eq!((accepted, dialled.is_ok()), (trusted, trusted));
+    }
+}

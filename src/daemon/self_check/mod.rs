@@ -4,26 +4,28 @@
 //! The page comes from this process ([`Origin`]), through the session's proxy: so the check needs no
 //! network and tells nobody of itself, and the meter must say exactly what the page's side counted.
 
+mod api;
 mod origin;
 
 use std::{net::SocketAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use reqwest::Method;
-use serde_json::{Value, json};
+use hyper::Method;
+use serde_json::json;
 use tokio::{net::TcpStream, time::Instant};
 
-use self::origin::Origin;
+use self::{api::Api, origin::Origin};
 use super::node::NodeRole;
 use crate::{
     cdp::{CdpError, Connection},
     control::ApiKey,
     relay::client::RelayError,
     runtime::Tasks,
+    tls::{self, Identity, TlsError},
 };
 
-const READY_LIMIT: Duration = Duration::from_secs(90);
-const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How long the page may take to load.
+const LOAD_LIMIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
 /// How long the meter may take to say what has already moved.
 const METER_LIMIT: Duration = Duration::from_secs(5);
@@ -38,6 +40,8 @@ pub(super) struct Subject<'a> {
     pub(super) api: SocketAddr,
     pub(super) cdp: SocketAddr,
     pub(super) key: &'a ApiKey,
+    /// What API and gateway show; `None`: they speak plaintext.
+    pub(super) identity: Option<Identity>,
     pub(super) node: &'a NodeRole,
 }
 
@@ -53,7 +57,7 @@ pub(super) struct Report {
 pub enum CheckFailed {
     /// The API does not answer.
     #[error("self-check: the session API does not answer")]
-    Api(#[from] reqwest::Error),
+    Api(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The API refuses.
     #[error("self-check: the session API answered {status} to {what}: {message}")]
     Refused {
@@ -78,6 +82,9 @@ pub enum CheckFailed {
     /// The gateway.
     #[error("self-check: cannot connect to the CDP gateway")]
     Connect(#[from] std::io::Error),
+    /// TLS.
+    #[error("self-check: its own certificate cannot be used")]
+    Tls(#[from] TlsError),
     /// CDP.
     #[error("self-check: the browser does not do as it is told")]
     Cdp(#[from] CdpError),
@@ -125,11 +132,7 @@ impl Report {
 /// # Errors
 /// [`CheckFailed`] names the first thing that does not work; the session is deleted in any case.
 pub(super) async fn run(subject: &Subject<'_>, tasks: &Tasks) -> Result<Report, CheckFailed> {
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(CALL_LIMIT)
-        .build()?;
-    let api = Api { http, subject };
+    let api = Api::new(subject)?;
     let mut report = Report::default();
     let since = Instant::now();
     let made = api.call(Method::POST, "/v1/sessions").await?;
@@ -189,8 +192,14 @@ async fn visit(
     tasks: &Tasks,
 ) -> Result<(), CheckFailed> {
     let since = Instant::now();
-    let stream = TcpStream::connect(api.subject.cdp).await?;
-    let (browser, _events) = Connection::open(stream, entry, tasks).await?;
+    let Subject { cdp, identity, .. } = api.subject;
+    let (browser, _events) = match identity {
+        Some(identity) => {
+            let stream = tls::connect(*cdp, tls::pinned(identity)?).await?;
+            Connection::open(stream, entry, tasks).await?
+        }
+        None => Connection::open(TcpStream::connect(cdp).await?, entry, tasks).await?,
+    };
     let url = format!("http://{}/", origin.address);
     let page = open_page(&browser, &url).await?;
     report.step("page opened", since, "");
@@ -238,7 +247,7 @@ async fn open_page(browser: &Connection, url: &str) -> Result<String, CheckFaile
     browser
         .call(Some(session), "Page.navigate", navigate)
         .await?;
-    let until = Instant::now() + CALL_LIMIT;
+    let until = Instant::now() + LOAD_LIMIT;
     let title = json!({ "expression": "document.title" });
     while Instant::now() < until {
         let answer = browser.call(Some(session), "Runtime.evaluate", title.clone());
@@ -264,55 +273,4 @@ async fn screenshot(browser: &Connection, page: &str) -> Result<usize, CheckFail
         return Err(CheckFailed::Nonsense("the screenshot is no PNG"));
     }
     Ok(image.len())
-}
-
-struct Api<'a> {
-    http: reqwest::Client,
-    subject: &'a Subject<'a>,
-}
-
-impl Api<'_> {
-    async fn call(&self, method: Method, path: &str) -> Result<Value, CheckFailed> {
-        let what = method.to_string();
-        let url = format!("http://{}{path}", self.subject.api);
-        let request = self.http.request(method, url);
-        let answer = request
-            .bearer_auth(self.subject.key.expose())
-            .send()
-            .await?;
-        let status = answer.status();
-        let bytes = answer.bytes().await?;
-        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(CheckFailed::Refused {
-            what,
-            status: status.as_u16(),
-            message: body["error"]["message"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-        })
-    }
-
-    async fn ready(&self, path: &str) -> Result<Value, CheckFailed> {
-        let until = Instant::now() + READY_LIMIT;
-        while Instant::now() < until {
-            let session = self.call(Method::GET, path).await?;
-            match session["status"].as_str() {
-                Some("ready") => return Ok(session),
-                Some("creating") => tokio::time::sleep(LOOK).await,
-                other => {
-                    let why = session["error"]["message"].as_str();
-                    let why = why.or_else(|| session["ended_reason"].as_str());
-                    return Err(CheckFailed::NotReady {
-                        status: other.unwrap_or_default().to_owned(),
-                        message: why.unwrap_or_default().to_owned(),
-                    });
-                }
-            }
-        }
-        Err(CheckFailed::Slow(READY_LIMIT))
-    }
 }
