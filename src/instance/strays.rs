@@ -2,14 +2,17 @@
 //!
 //! Docker may be wrong about a container: killed while it starts one, or with data that are lost, it
 //! takes it for one that does not run, or knows it no more. Its processes carry instance and node in
-//! their environment, so they are found without Docker and ended without it: the init, which takes
-//! everything in its pid namespace along, and then the shim above it, which is nobody's any more.
-//! A runtime that hides its processes from the host (`runsc`) hides them from this too.
+//! their environment, and its shim serves from the folder that says with which environment its init is
+//! to run, or was about to: so both are found without Docker and ended without it. The init takes
+//! everything in its pid namespace along; the shim is nobody's any more.
+//! A runtime that hides its processes from the host (`runsc`) hides them from this too; a shim that
+//! containerd forgot after it had deleted the container holds nothing of ours and is left to it.
 
-use std::{collections::BTreeSet, ffi::OsStr, io, os::fd::AsFd};
+use std::{collections::BTreeSet, ffi::OsStr, fs, io, os::fd::AsFd};
 
 use procfs::process::{Process, all_processes};
 use rustix::process::{Signal, pidfd_send_signal};
+use serde::Deserialize;
 use tracing::warn;
 
 use crate::{
@@ -29,11 +32,24 @@ pub(super) fn marks(node: NodeId, id: InstanceId) -> [String; 2] {
     [format!("{INSTANCE}={id}"), format!("{NODE}={node}")]
 }
 
-/// Instances of `node` whose init runs, whatever Docker says. Reads all of `/proc`: some 20 ms of CPU
+/// What a shim's container is to be: the part of the OCI runtime specification's `config.json` that we
+/// read.
+#[derive(Deserialize)]
+struct Bundle {
+    process: Started,
+}
+
+#[derive(Deserialize)]
+struct Started {
+    env: Vec<String>,
+}
+
+/// Instances of `node` of which anything runs, whatever Docker says. Reads all of `/proc`: some 20 ms of CPU
 /// for a thousand processes.
 #[must_use]
 pub fn all(node: NodeId) -> BTreeSet<InstanceId> {
-    inits(node).map(|(id, _)| id).collect()
+    let inits = inits(node).map(|(id, _)| id);
+    inits.chain(shims(node).map(|(id, _)| id)).collect()
 }
 
 /// [`all`], on a thread that may take its time.
@@ -43,26 +59,34 @@ pub async fn look(node: NodeId) -> BTreeSet<InstanceId> {
 }
 
 /// Kills what runs of `id`, and answers whether anything did: it may take a moment to be gone.
-/// `pid` is its init's where that is known, which saves reading all of `/proc`.
+/// `pid` is its init's where that is known, which saves reading all of `/proc`, and all that is looked
+/// for: who has one is not about to be started.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub(super) async fn end(node: NodeId, id: InstanceId, pid: Option<u32>) -> io::Result<bool> {
     let work = move || {
-        let init = match pid {
-            Some(pid) => process(pid).filter(|init| is(init, node, id)),
-            None => inits(node).find_map(|(found, init)| (found == id).then_some(init)),
+        let found: Vec<Process> = match pid {
+            Some(pid) => process(pid)
+                .filter(|init| whose(init, node) == Some(id))
+                .into_iter()
+                .flat_map(|init| [shim_of(&init), Some(init)])
+                .flatten()
+                .collect(),
+            None => {
+                let shims = shims(node).filter(|(of, _)| *of == id);
+                let held = shims.flat_map(|(_, shim)| children(&shim).into_iter().chain([shim]));
+                let inits = inits(node)
+                    .filter(|(of, _)| *of == id)
+                    .map(|(_, init)| init);
+                held.chain(inits).collect()
+            }
         };
-        let Some(init) = init else {
-            return Ok(false);
-        };
-        let shim = shim_of(&init);
-        let killed = kill(&init, |init| is(init, node, id))?;
-        warn!(instance = %id, pid = init.pid, "it ran on without Docker and is killed");
-        if let Some(shim) = shim {
-            kill(&shim, is_shim)?;
+        for process in &found {
+            warn!(instance = %id, pid = process.pid, "it ran on without Docker and is killed");
+            kill(process)?;
         }
-        Ok(killed)
+        Ok(!found.is_empty())
     };
     tokio::task::spawn_blocking(work).await?
 }
@@ -90,8 +114,28 @@ fn whose(process: &Process, node: NodeId) -> Option<InstanceId> {
     carried(INSTANCE)?.parse().ok()
 }
 
-fn is(init: &Process, node: NodeId, id: InstanceId) -> bool {
-    whose(init, node) == Some(id)
+/// Shims of the containers of `node`, with or without an init below.
+fn shims(node: NodeId) -> impl Iterator<Item = (InstanceId, Process)> {
+    let processes = all_processes().into_iter().flatten().flatten();
+    processes.filter(is_shim).filter_map(move |shim| {
+        let bundle = fs::read(format!("/proc/{}/cwd/config.json", shim.pid)).ok()?;
+        Some((meant(&bundle, node)?, shim))
+    })
+}
+
+/// The instance of `node` that a bundle is for.
+fn meant(bundle: &[u8], node: NodeId) -> Option<InstanceId> {
+    let bundle: Bundle = serde_json::from_slice(bundle).ok()?;
+    let set = |name: &str| {
+        let mut pairs = bundle
+            .process
+            .env
+            .iter()
+            .filter_map(|pair| pair.split_once('='));
+        pairs.find_map(|(key, value)| (key == name).then_some(value))
+    };
+    (set(NODE)? == node.to_string()).then_some(())?;
+    set(INSTANCE)?.parse().ok()
 }
 
 fn shim_of(init: &Process) -> Option<Process> {
@@ -99,23 +143,32 @@ fn shim_of(init: &Process) -> Option<Process> {
     process(u32::try_from(parent).ok()?).filter(is_shim)
 }
 
+fn children(shim: &Process) -> Vec<Process> {
+    let threads = shim.tasks().into_iter().flatten().flatten();
+    let pids = threads
+        .filter_map(|thread| thread.children().ok())
+        .flatten();
+    pids.filter_map(process).collect()
+}
+
 fn is_shim(process: &Process) -> bool {
-    let stat = process.stat();
     // The kernel keeps fifteen letters of a name.
+    let stat = process.stat();
     stat.is_ok_and(|stat| stat.comm.starts_with(SHIM))
 }
 
-/// Kills a process that is still the one that was meant once it is held; answers whether it was.
-fn kill(process: &Process, meant: impl Fn(&Process) -> bool) -> io::Result<bool> {
-    let Ok(held) = netns::pidfd(u32::try_from(process.pid).unwrap_or_default()) else {
-        return Ok(false);
+/// Kills a process: the very one that was looked at, by a handle that no later one can have.
+fn kill(process: &Process) -> io::Result<()> {
+    let pid = u32::try_from(process.pid).unwrap_or_default();
+    let Ok(held) = netns::pidfd(pid) else {
+        return Ok(());
     };
-    if !meant(process) {
-        return Ok(false);
+    // What can still be read of it is of the process that was looked at; it had this number at the open.
+    if process.stat().is_err() {
+        return Ok(());
     }
     match pidfd_send_signal(held.as_fd(), Signal::KILL) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -157,5 +210,19 @@ mod tests {
         assert_eq!(all(node), BTreeSet::new());
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_bundle_says_whose_container_a_shim_holds() {
+        let (node, id) = (NodeId::random(), InstanceId::random());
+        let bundle = |env: &[String]| {
+            let bundle = serde_json::json!({ "ociVersion": "1.0.2", "process": { "env": env } });
+            serde_json::to_vec(&bundle).unwrap()
+        };
+        let ours = bundle(&marks(node, id));
+        assert_eq!(meant(&ours, node), Some(id));
+        assert_eq!(meant(&ours, NodeId::random()), None);
+        assert_eq!(meant(&bundle(&["PATH=/bin".to_owned()]), node), None);
+        assert_eq!(meant(b"{}", node), None);
     }
 }

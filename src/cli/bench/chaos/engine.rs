@@ -159,24 +159,32 @@ impl Engine {
         // Absence is success.
         umount2(&self.data, MntFlags::MNT_DETACH).unwrap_or_default();
         let left = left.into_iter().map(|container| container.name);
-        let left: Vec<_> = left.chain(shims()).collect();
+        let left: Vec<_> = left.chain(running()).collect();
         ensure!(left.is_empty(), "left in the second Docker: {left:?}");
         Ok(())
     }
 }
 
-/// What holds a container of this engine, known to it or not; killed, because nobody else will.
-fn shims() -> Vec<String> {
+/// What still runs under this engine, known to it or not. It and the shims are killed, because nobody else
+/// will; a shim with nothing below is containerd's own oversight.
+fn running() -> Vec<String> {
     let processes = all_processes().into_iter().flatten().flatten();
     let ours = processes.filter_map(|process| {
         let line = process.cmdline().ok()?;
         let shim = line.first()?.contains("containerd-shim");
         let here = line.iter().any(|word| word.starts_with(RUN));
-        (shim && here).then_some((process.pid, line.join(" ")))
+        (shim && here).then(|| (process, line.join(" ")))
     });
-    ours.map(|(pid, line)| {
-        signal(pid.unsigned_abs(), Signal::SIGKILL);
-        line
+    ours.filter_map(|(shim, line)| {
+        let threads = shim.tasks().into_iter().flatten().flatten();
+        let below = threads
+            .filter_map(|thread| thread.children().ok())
+            .flatten();
+        let below: Vec<_> = below.collect();
+        for pid in below.iter().copied().chain([shim.pid.unsigned_abs()]) {
+            signal(pid, Signal::SIGKILL);
+        }
+        (!below.is_empty()).then_some(line)
     })
     .collect()
 }
