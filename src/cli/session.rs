@@ -233,6 +233,11 @@ fn show(session: &Value, as_json: bool) -> anyhow::Result<()> {
         let code = word(&session["error"], "code");
         table.row(["error".to_owned(), format!("{message} ({code})")]);
     }
+    for of in session["bytes_by_host"].as_array().into_iter().flatten() {
+        let host = of["host"].as_str().unwrap_or("(all others)");
+        let text = format!("{} up, {} down", of["bytes_up"], of["bytes_down"]);
+        table.row([host.to_owned(), text]);
+    }
     output::print(table.to_string().trim_start());
     Ok(())
 }

@@ -107,13 +107,14 @@ async fn a_live_session_is_answered_from_its_record_while_the_node_is_silent() {
             .get(&owner, &record.id)
             .await
             .unwrap()
+            .0
             .traffic
             .up,
         9
     );
     bench.tasks.drain(Duration::from_secs(5)).await.unwrap();
     std::fs::remove_file(bench.dir.path().join("node.sock")).unwrap();
-    let shown = bench.control.get(&owner, &record.id).await.unwrap();
+    let (shown, _hosts) = bench.control.get(&owner, &record.id).await.unwrap();
     assert_eq!((shown.status, shown.traffic.up), (Status::Creating, 9));
 }
 

@@ -14,7 +14,7 @@ use super::{
     Record, Sighting, Store, Tokens, Workspace, order::lost,
 };
 use crate::{
-    model::{EndReason, SessionId},
+    model::{EndReason, HostTraffic, SessionId},
     runtime::{Tasks, wall_now},
 };
 
@@ -147,20 +147,28 @@ impl Control {
         stored.ok_or(ControlError::Unauthorised)
     }
 
-    /// A session of this workspace, with live bytes where its node answers.
+    /// A session of this workspace, with live bytes where its node answers, and its hosts with the most of
+    /// them where the node counts those.
     ///
     /// # Errors
     /// [`ControlError::SessionNotFound`], also for another workspace's.
-    pub async fn get(&self, owner: &Workspace, id: &SessionId) -> Result<Record, ControlError> {
+    pub async fn get(
+        &self,
+        owner: &Workspace,
+        id: &SessionId,
+    ) -> Result<(Record, Vec<HostTraffic>), ControlError> {
         let record = self.owned(owner, id).await?;
         if record.status.is_terminal() {
-            return Ok(record);
+            return Ok((record, Vec::new()));
         }
         match self.inner.node.session(id).await {
-            Ok(sighting) => Ok(self.observe(sighting).await?.unwrap_or(record)),
+            Ok((sighting, hosts)) => {
+                let record = self.observe(sighting).await?.unwrap_or(record);
+                Ok((record, hosts))
+            }
             Err(error) => {
                 debug!(session = %id, %error, "answered from the record");
-                Ok(record)
+                Ok((record, Vec::new()))
             }
         }
     }

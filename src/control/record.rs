@@ -128,8 +128,13 @@ impl Record {
         let mut next = self.clone();
         next.traffic = self.traffic.max(news.traffic);
         next.device = news.device.clone().or(next.device);
-        next.egress_ip = news.egress_ip.clone().or(next.egress_ip);
-        next.egress_region = news.egress_region.clone().or(next.egress_region);
+        // Of one that was moved to another route nothing may be left of the one before.
+        if news.phase == Phase::Ready || news.egress_ip.is_some() {
+            next.egress_ip.clone_from(&news.egress_ip);
+        }
+        if news.phase == Phase::Ready || news.egress_region.is_some() {
+            next.egress_region.clone_from(&news.egress_region);
+        }
         next.ready_at = next.ready_at.or(news.ready_at);
         next.billable = news.billable;
         if next.ready_at.is_some() {

@@ -110,6 +110,7 @@ pub async fn begin(
                 .egress
                 .denied_hosts()
                 .map_err(node::StartError::from)?,
+            top_hosts: config.egress.top_hosts,
             egress_endpoints: Vec::new(),
             nameservers: config.egress.nameservers.clone(),
             hold_timeout: config.cdp.hold_timeout,

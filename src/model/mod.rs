@@ -29,5 +29,5 @@ pub use lifecycle::{EndReason, InstancePhase, Phase, UnknownWord};
 pub use limits::{HalfThrottle, Limits};
 pub use spec::{InvalidSpec, SessionSpec, Substrate};
 pub use targets::{Form, Hosts, InvalidTargets, Targets, Written};
-pub use traffic::Traffic;
+pub use traffic::{HostTraffic, Traffic};
 pub use wish::{EgressWish, OwnProxy, Unwritten};

@@ -15,6 +15,25 @@ pub struct Traffic {
     pub cdp_down: u64,
 }
 
+/// Bytes of one host among those that a session was connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostTraffic {
+    /// Its name or address, as pages asked for it; `None` stands for all others together.
+    pub host: Option<String>,
+    /// Written.
+    pub up: u64,
+    /// Read.
+    pub down: u64,
+}
+
+impl HostTraffic {
+    /// Both together.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.up.saturating_add(self.down)
+    }
+}
+
 impl Traffic {
     /// Both together.
     #[must_use]

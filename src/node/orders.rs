@@ -221,7 +221,14 @@ impl Node {
     /// # Errors
     /// [`NodeError::Unknown`] among others.
     pub async fn get(&self, id: &SessionId) -> Result<Snapshot, NodeError> {
-        Ok(Snapshot::from(&*self.find(id).await?))
+        let row = self.find(id).await?;
+        let mut snapshot = Snapshot::from(&*row);
+        if self.inner.egress.config.top_hosts > 0 && row.phase == Phase::Ready {
+            let hosts = self.instances().tools().relay.hosts(row.instance).await;
+            // Without a relay there is nothing to show of them; the rest is worth showing.
+            snapshot.hosts = hosts.unwrap_or_default();
+        }
+        Ok(snapshot)
     }
 
     async fn find(&self, id: &SessionId) -> Result<Arc<SessionRow>, NodeError> {

@@ -40,6 +40,8 @@ pub struct Config {
     pub deny_ports: Vec<u16>,
     /// A file of names likewise, each with all below it; empty means none.
     pub deny_hosts: PathBuf,
+    /// Of so many hosts of each session the bytes are shown, those with the most; 0 counts none.
+    pub top_hosts: u32,
     /// `ip:port` of the name servers; empty means those of the host.
     pub nameservers: Vec<SocketAddr>,
 }
@@ -58,6 +60,7 @@ impl Default for Config {
             deny: Vec::new(),
             deny_ports: Vec::new(),
             deny_hosts: PathBuf::new(),
+            top_hosts: 0,
             nameservers: Vec::new(),
         }
     }

@@ -7,7 +7,9 @@ use time::OffsetDateTime;
 use crate::{
     host::monitor::{Condition, Standing},
     journal::SessionRow,
-    model::{Duty, EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Traffic},
+    model::{
+        Duty, EndReason, Failure, HostTraffic, InstanceId, Phase, SessionId, SessionSpec, Traffic,
+    },
 };
 
 /// What a session takes of its host at one moment.
@@ -58,6 +60,8 @@ pub struct Snapshot {
     pub billable: bool,
     /// What it takes, where that was looked at.
     pub usage: Option<Usage>,
+    /// Its hosts with the most bytes, where they are counted and were looked at.
+    pub hosts: Vec<HostTraffic>,
 }
 
 impl From<&SessionRow> for Snapshot {
@@ -84,6 +88,7 @@ impl From<&SessionRow> for Snapshot {
             failure: row.failure.clone(),
             billable: row.billable(),
             usage: None,
+            hosts: Vec::new(),
         }
     }
 }

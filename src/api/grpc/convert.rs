@@ -5,7 +5,9 @@ use time::OffsetDateTime;
 use super::egress;
 use crate::{
     host::monitor::{Level, Standing},
-    model::{Blame, EndReason, Failure, InstanceId, Phase, SessionSpec, Substrate, Traffic},
+    model::{
+        Blame, EndReason, Failure, HostTraffic, InstanceId, Phase, SessionSpec, Substrate, Traffic,
+    },
     node::{NodeState, Placement, PoolProfile, Status},
     session::{Event, Item, SlotChange, Snapshot, What},
     wire::node as pb,
@@ -106,6 +108,15 @@ pub(super) fn session(of: Snapshot) -> pb::Session {
         failure: of.failure.map(failure),
         billable: of.billable,
         usage: of.usage.map(super::operations::usage),
+        hosts: of.hosts.into_iter().map(host).collect(),
+    }
+}
+
+fn host(of: HostTraffic) -> pb::HostTraffic {
+    pb::HostTraffic {
+        host: of.host.unwrap_or_default(),
+        up: of.up,
+        down: of.down,
     }
 }
 

@@ -142,8 +142,9 @@ async fn show(State(rest): State<Rest>, id: Id, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let outcome = async {
         let workspace = request::caller(&rest, &parts).await?.workspace;
-        let record = rest.control.get(&workspace, &session(id)?).await?;
-        Ok(Json(rest.display.session(record)).into_response())
+        let (record, hosts) = rest.control.get(&workspace, &session(id)?).await?;
+        let view = rest.display.session(record).with_hosts(hosts);
+        Ok(Json(view).into_response())
     };
     rest.answer(outcome.await)
 }

@@ -5,7 +5,7 @@ use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::forma
 
 use crate::{
     control::{Record, Status, Tokens},
-    model::SessionId,
+    model::{HostTraffic, SessionId},
 };
 
 /// RFC 3339, always with microseconds: text of one length that sorts like the time.
@@ -34,6 +34,31 @@ pub(super) struct SessionView {
     ended_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bytes_by_host: Vec<HostView>,
+}
+
+#[derive(Debug, Serialize)]
+struct HostView {
+    /// `null` for all others together.
+    host: Option<String>,
+    bytes_up: u64,
+    bytes_down: u64,
+}
+
+impl SessionView {
+    /// And the bytes of these hosts.
+    pub(super) fn with_hosts(self, hosts: Vec<HostTraffic>) -> Self {
+        let each = hosts.into_iter().map(|of| HostView {
+            host: of.host,
+            bytes_up: of.up,
+            bytes_down: of.down,
+        });
+        Self {
+            bytes_by_host: each.collect(),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -98,6 +123,7 @@ impl Display {
             ended_at: record.ended_at.map(moment),
             ended_reason,
             error,
+            bytes_by_host: Vec::new(),
         }
     }
 }

@@ -7,8 +7,8 @@ use super::{News, NodeError};
 use crate::{
     control::Sighting,
     model::{
-        Blame, Bounds, EgressWish, EndReason, Failure, Limits, Phase, SessionSpec, Substrate,
-        Targets, Traffic, Written,
+        Blame, Bounds, EgressWish, EndReason, Failure, HostTraffic, Limits, Phase, SessionSpec,
+        Substrate, Targets, Traffic, Written,
     },
     wire::node as pb,
 };
@@ -133,6 +133,14 @@ fn moment(at: Timestamp) -> Result<OffsetDateTime, NodeError> {
     let micros = i128::from(at.seconds) * 1_000_000 + i128::from(at.nanos) / 1_000;
     OffsetDateTime::from_unix_timestamp_nanos(micros * 1_000)
         .map_err(|_out_of_range| broken("time"))
+}
+
+pub(super) fn host(of: pb::HostTraffic) -> HostTraffic {
+    HostTraffic {
+        host: named(of.host),
+        up: of.up,
+        down: of.down,
+    }
 }
 
 fn named(text: String) -> Option<String> {

@@ -14,7 +14,7 @@ use tonic::{
 
 use super::Sighting;
 use crate::{
-    model::{Class, Classify, EndReason, SessionId, SessionSpec},
+    model::{Class, Classify, EndReason, HostTraffic, SessionId, SessionSpec},
     wire::{
         RETRY_PUSHBACK,
         node::{self as pb, node_service_client::NodeServiceClient},
@@ -157,12 +157,14 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn session(&self, id: &SessionId) -> Result<Sighting, NodeError> {
+    pub async fn session(&self, id: &SessionId) -> Result<(Sighting, Vec<HostTraffic>), NodeError> {
         let request = pb::GetSessionRequest {
             session_id: id.as_str().to_owned(),
         };
         let answer = within(QUESTION_TIMEOUT, self.rpc.clone().get_session(request)).await?;
-        convert::sighting(answer.session)
+        let hosts = answer.session.iter().flat_map(|session| &session.hosts);
+        let hosts = hosts.cloned().map(convert::host).collect();
+        Ok((convert::sighting(answer.session)?, hosts))
     }
 
     /// Every session that the node remembers, or only those that live.

@@ -39,6 +39,7 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
     ports(config)?;
     tls(config)?;
     limits(config)?;
+    top_hosts(config)?;
     lifetimes(config)?;
     host(config)?;
     hooks(config)?;
@@ -103,6 +104,14 @@ fn directories(config: &Config) -> Result<(), Problem> {
             longest.display()
         ),
     )
+}
+
+/// More hosts of a session are not shown: each costs memory of the relay.
+fn top_hosts(config: &Config) -> Result<(), Problem> {
+    const MOST: u32 = 100;
+    let hosts = config.egress.top_hosts;
+    let allowed = format!("is {hosts}, but must be at most {MOST}");
+    require(hosts <= MOST, "egress.top_hosts", allowed)
 }
 
 fn limits(config: &Config) -> Result<(), Problem> {

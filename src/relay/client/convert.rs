@@ -7,7 +7,7 @@ use super::{
     Bind, Ended, Expected, Held, Inventory, Look, RelayError, RelayEvent, Settings, Tally, exposed,
 };
 use crate::{
-    model::{Blame, BootInstant, Bounds, Ending, Targets, Traffic, Written},
+    model::{Blame, BootInstant, Bounds, Ending, HostTraffic, Targets, Traffic, Written},
     relay::{PROTOCOL, Place, Way},
     wire::relay as pb,
 };
@@ -48,6 +48,7 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
                 .map(|port| u32::from(*port))
                 .collect(),
             deny_hosts: settings.egress_deny_hosts.clone(),
+            top_hosts: settings.top_hosts,
             nameservers: settings
                 .nameservers
                 .iter()
@@ -184,6 +185,14 @@ pub(super) fn tally(of: pb::InstanceTally) -> Result<Tally, RelayError> {
         reached: of.reached,
         refused: of.refused.into_iter().collect(),
     })
+}
+
+pub(super) fn host(of: pb::HostTraffic) -> HostTraffic {
+    HostTraffic {
+        host: (!of.host.is_empty()).then_some(of.host),
+        up: of.up,
+        down: of.down,
+    }
 }
 
 pub(super) fn look(of: pb::ProbeResponse) -> Look {

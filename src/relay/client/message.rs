@@ -21,6 +21,8 @@ pub struct Settings {
     pub egress_deny_ports: Vec<u16>,
     /// Names likewise, one a line, each with all below it.
     pub egress_deny_hosts: String,
+    /// Of so many hosts of each session the bytes are shown; 0 counts none.
+    pub top_hosts: u32,
     /// Endpoints of this agent that beat it too.
     pub egress_endpoints: Vec<std::net::SocketAddr>,
     /// Name servers; empty means the host's.

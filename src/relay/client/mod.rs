@@ -27,7 +27,7 @@ use super::{
     handover::{self, Packet},
 };
 use crate::{
-    model::{Blame, BootInstant, EndReason, Ending, InstanceId, SessionId, Why},
+    model::{Blame, BootInstant, EndReason, Ending, HostTraffic, InstanceId, SessionId, Why},
     profile::Profile,
     wire::relay::{self as pb, relay_service_client::RelayServiceClient},
 };
@@ -274,6 +274,19 @@ impl RelayClient {
         };
         let answer = within(CALL_TIMEOUT, self.rpc.clone().tally(request)).await?;
         answer.instances.into_iter().map(convert::tally).collect()
+    }
+
+    /// The hosts with the most bytes of one instance, and all others together; empty where they are not counted.
+    ///
+    /// # Errors
+    /// [`RelayError`] for every way it can fail.
+    pub async fn hosts(&self, instance: InstanceId) -> Result<Vec<HostTraffic>, RelayError> {
+        let request = pb::HostsRequest {
+            agent_epoch: self.epoch,
+            instance_id: instance.to_string(),
+        };
+        let answer = within(CALL_TIMEOUT, self.rpc.clone().hosts(request)).await?;
+        Ok(answer.hosts.into_iter().map(convert::host).collect())
     }
 
     /// Has the relay look whether a way out works; with an empty `url` it comes to the upstream and asks

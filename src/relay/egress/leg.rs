@@ -23,11 +23,11 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use super::{
+    account::Account,
     bulk::{Pipe, Pull, Push, push_some},
-    ration::{Account, Spent},
+    ration::Spent,
     source::Sink,
 };
-use crate::relay::meter::Meter;
 
 /// Counts what passes through, as it passes.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl<T> Metered<T> {
         &mut self,
         cx: &mut Context<'_>,
         wish: usize,
-        count: fn(&Meter, u64),
+        count: fn(&Account, u64),
         mut work: impl FnMut(&mut T, &mut Context<'_>, usize) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         loop {
@@ -136,12 +136,13 @@ impl<T> Metered<T> {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            let Account { meter, share } = &self.open.0;
-            let Some(share) = share else {
+            let account = &self.open.0;
+            let Some(share) = &account.share else {
                 return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
             };
             let io = &mut self.io;
-            match share.spend(meter, wish, count, |most| work(io, cx, most)) {
+            let count = |moved| count(account, moved);
+            match share.spend(&account.meter, wish, count, |most| work(io, cx, most)) {
                 Spent::Moved(moved) => return moved,
                 Spent::Later(wait) => self.pause = Some(Box::pin(sleep(wait))),
                 Spent::Over => return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into())),
@@ -217,7 +218,7 @@ impl Push for Upward {
                 }
                 moved = push_some(&half.io, pipe) => moved?,
             };
-            half.open.0.meter.add_up(moved as u64);
+            half.open.0.add_up(moved as u64);
         }
         Ok(())
     }
@@ -235,7 +236,7 @@ impl Pull for Down {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let moved = half.io.pull(pipe)?;
-        half.open.0.meter.add_down(moved as u64);
+        half.open.0.add_down(moved as u64);
         Ok(moved)
     }
 
@@ -300,11 +301,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
             let read = buf.filled().len() - before;
-            this.open.0.meter.add_down(read as u64);
+            this.open.0.add_down(read as u64);
             return Poll::Ready(Ok(()));
         }
         let wish = buf.remaining();
-        let read = ready!(this.spend(cx, wish, Meter::add_down, |io, cx, most| {
+        let read = ready!(this.spend(cx, wish, Account::add_down, |io, cx, most| {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
             let polled = Pin::new(io).poll_read(cx, &mut part);
             polled.map_ok(|()| part.filled().len())
@@ -323,10 +324,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
         let this = self.get_mut();
         if this.is_free() {
             let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-            this.open.0.meter.add_up(written as u64);
+            this.open.0.add_up(written as u64);
             return Poll::Ready(Ok(written));
         }
-        this.spend(cx, buf.len(), Meter::add_up, |io, cx, most| {
+        this.spend(cx, buf.len(), Account::add_up, |io, cx, most| {
             Pin::new(io).poll_write(cx, &buf[..most])
         })
     }

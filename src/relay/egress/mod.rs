@@ -18,6 +18,7 @@
 //!
 //! Nothing is cached, nothing is added to a message, and no `Via` tells that anybody stood between.
 
+mod account;
 mod authority;
 mod bucket;
 mod bulk;
@@ -26,6 +27,7 @@ mod conn;
 mod fields;
 mod framing;
 mod head;
+mod hosts;
 mod leg;
 mod outer;
 mod own;
@@ -68,7 +70,10 @@ pub use self::{
     resolver::Resolver,
 };
 use super::{Way, meter::Meter};
-use crate::{model::InstanceId, runtime::Tasks};
+use crate::{
+    model::{HostTraffic, InstanceId},
+    runtime::Tasks,
+};
 
 /// Out of descriptors or memory: this long until the next try.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -94,6 +99,8 @@ pub struct Setup {
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Turns names into addresses.
     pub resolver: Arc<Resolver>,
+    /// Of so many hosts the bytes are shown; 0 counts none.
+    pub top_hosts: watch::Receiver<usize>,
 }
 
 /// The running proxy of one instance.
@@ -186,6 +193,12 @@ impl Egress {
     #[must_use]
     pub fn reached(&self) -> u64 {
         self.shared.reached.load(Ordering::Relaxed)
+    }
+
+    /// The hosts with the most bytes, and all others together; empty where they are not counted.
+    #[must_use]
+    pub fn top_hosts(&self) -> Vec<HostTraffic> {
+        self.shared.top_hosts()
     }
 
     /// Connections of the browser that are open now.

@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use super::{
+    account::Account,
     leg::{self, Down, Inside, Metered, Upward},
-    ration::Account,
     refusal::{Reason, Refusal},
     source::Source,
 };

@@ -64,7 +64,7 @@ async fn look(way: Way, url: &str, resolver: &Arc<Resolver>) -> Result<(u16, Vec
     let (_opens, gate) = watch::channel(true);
     if url.is_empty() {
         if let Some(upstream) = &route.way.upstream {
-            let account = route.account(&meter)?;
+            let account = route.account(&meter, None)?;
             drop(
                 route
                     .open(upstream, (resolver, None), account, gate)
@@ -77,13 +77,13 @@ async fn look(way: Way, url: &str, resolver: &Arc<Resolver>) -> Result<(u16, Vec
     let mut outer = match &route.way.upstream {
         Some(upstream) => {
             let ways = (&**resolver, None);
-            let account = route.account(&meter)?;
+            let account = route.account(&meter, None)?;
             route.reach((upstream, &to), ways, account, gate).await?
         }
         None => {
             let resolver = route.resolver(resolver)?;
             let addresses = resolver.addresses(&to, None, route.way.source).await?;
-            let account = route.account(&meter)?;
+            let account = route.account(&meter, None)?;
             let dialled = Outer::dial(&addresses, &route.way, account, gate).await?;
             dialled.0
         }

@@ -62,13 +62,6 @@ struct Speed {
 #[derive(Debug)]
 pub(super) struct Share(Arc<Ration>);
 
-/// On whose account a connection is.
-#[derive(Debug)]
-pub(super) struct Account {
-    pub(super) meter: Arc<Meter>,
-    pub(super) share: Option<Share>,
-}
-
 /// What came of an attempt to move bytes.
 #[derive(Debug)]
 pub(super) enum Spent {
@@ -160,7 +153,7 @@ impl Share {
         &self,
         meter: &Meter,
         wish: usize,
-        count: impl FnOnce(&Meter, u64),
+        count: impl FnOnce(u64),
         work: impl FnOnce(usize) -> Poll<io::Result<usize>>,
     ) -> Spent {
         let mut pace = self.0.pace.lock();
@@ -186,7 +179,7 @@ impl Share {
         let moved = work(most);
         if let Poll::Ready(Ok(moved)) = &moved {
             let moved = *moved as u64;
-            count(meter, moved);
+            count(moved);
             pace.take(moved, unthrottled == 0);
             self.0.settle(meter);
         }
@@ -254,7 +247,7 @@ mod tests {
             let (ration, spent) = ration(Limits { quota_bytes, ..Limits::default() });
             let (meter, share) = (Meter::detached(), ration.enter().unwrap());
             for (wish, up, ready) in moves {
-                let count = if up { Meter::add_up } else { Meter::add_down };
+                let count = |moved| if up { meter.add_up(moved) } else { meter.add_down(moved) };
                 let work = |most: usize| Poll::Ready(Ok(ready.min(most)));
                 let before = meter.traffic().up + meter.traffic().down;
                 let outcome = share.spend(&meter, wish, count, work);
@@ -284,8 +277,14 @@ mod tests {
             ..Limits::default()
         });
         let (meter, share) = (Meter::detached(), ration.enter().unwrap());
-        let go =
-            |wish: usize| share.spend(&meter, wish, Meter::add_down, |most| Poll::Ready(Ok(most)));
+        let go = |wish: usize| {
+            share.spend(
+                &meter,
+                wish,
+                |moved| meter.add_down(moved),
+                |most| Poll::Ready(Ok(most)),
+            )
+        };
         let Spent::Moved(Poll::Ready(Ok(first))) = go(5_000_000) else {
             unreachable!()
         };

@@ -6,7 +6,9 @@ use tokio::sync::{OnceCell, watch};
 use tokio_rustls::rustls::ClientConfig;
 
 use super::{
-    ration::{Account, Ration},
+    account::Account,
+    hosts::Count,
+    ration::Ration,
     refusal::{Reason, Refusal},
     resolver::Resolver,
 };
@@ -60,11 +62,16 @@ impl Route {
     }
 
     /// On whose account its next connection is.
-    pub(super) fn account(&self, meter: &Arc<Meter>) -> Result<Account, Refusal> {
+    pub(super) fn account(
+        &self,
+        meter: &Arc<Meter>,
+        host: Option<Arc<Count>>,
+    ) -> Result<Account, Refusal> {
         let share = self.ration.as_ref().map(Ration::enter).transpose()?;
         Ok(Account {
             meter: Arc::clone(meter),
             share,
+            host,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,6 +19,7 @@ use super::{
     Setup,
     authority::{Authority, Host},
     conn::Stop,
+    hosts::{ByHost, Count},
     leg::opened,
     outer::Outer,
     pace::Pace,
@@ -26,7 +27,7 @@ use super::{
     route::Route,
 };
 use crate::{
-    model::{Beyond, Bounds, Form},
+    model::{Beyond, Bounds, Form, HostTraffic},
     relay::way::Upstream,
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) room: Arc<Semaphore>,
     /// Connections that an upstream has made.
     pub(super) reached: AtomicU64,
+    /// Made with the first connection that is counted by host.
+    hosts: OnceLock<ByHost>,
     /// Guarded by a plain lock: held for a comparison only.
     pace: Mutex<Pace>,
 }
@@ -63,6 +66,7 @@ impl Shared {
             refusals: Refusals::default(),
             room: Arc::new(Semaphore::new(ROOM)),
             reached: AtomicU64::new(0),
+            hosts: OnceLock::new(),
             pace: Mutex::new(Pace::new(Instant::now())),
         }
     }
@@ -94,6 +98,23 @@ impl Shared {
             address,
             route,
         })
+    }
+
+    /// Where the bytes of a connection to `to` are counted beside, if an operator wants to know.
+    fn by_host(&self, to: &Authority) -> Option<Arc<Count>> {
+        let top = *self.setup.top_hosts.borrow();
+        let hosts = (top > 0).then(|| self.hosts.get_or_init(|| ByHost::new(top)))?;
+        Some(match &to.host {
+            Host::Name(name) => hosts.count(name),
+            Host::Ip(ip) => hosts.count(&ip.to_string()),
+        })
+    }
+
+    /// The hosts with the most bytes, and all others together; empty where they are not counted.
+    pub(super) fn top_hosts(&self) -> Vec<HostTraffic> {
+        let top = *self.setup.top_hosts.borrow();
+        let hosts = self.hosts.get().filter(|_| top > 0);
+        hosts.map_or_else(Vec::new, |hosts| hosts.top(top))
     }
 
     /// One more request of a page's.
@@ -136,7 +157,7 @@ impl Shared {
         if addresses.is_empty() {
             return Err(beyond(Beyond::Network));
         }
-        let account = route.account(&self.setup.meter)?;
+        let account = route.account(&self.setup.meter, self.by_host(to))?;
         Outer::dial(&addresses, way, account, gate).await
     }
 
@@ -159,7 +180,7 @@ impl Shared {
         if !known {
             return Err(beyond(Beyond::Network));
         }
-        let account = route.account(&self.setup.meter)?;
+        let account = route.account(&self.setup.meter, self.by_host(to))?;
         let ways = (&**resolver, judge);
         route.reach((upstream, to), ways, account, gate).await
     }

@@ -18,12 +18,12 @@ use tokio::{sync::watch, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{
+    account::Account,
     authority::{Authority, Host},
     head::Response,
     leg::Metered,
     outer::{Outer, connect},
     policy::Policy,
-    ration::Account,
     refusal::{Reason, Refusal},
     resolver::Resolver,
     route::Route,

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
-    model::{InstanceId, SessionId},
+    model::{HostTraffic, InstanceId, SessionId},
     profile::Profile,
     relay::{
         Dialer, Way,
@@ -65,6 +65,7 @@ pub(super) struct Outside {
     pub(super) policy: watch::Receiver<Arc<Policy>>,
     pub(super) fence: watch::Receiver<bool>,
     pub(super) resolver: Arc<Resolver>,
+    pub(super) top_hosts: watch::Receiver<usize>,
     /// How long a browser may be silent.
     pub(super) patience: watch::Receiver<Duration>,
 }
@@ -119,6 +120,7 @@ impl Attachment {
             fence: outside.fence,
             policy: outside.policy,
             resolver: outside.resolver,
+            top_hosts: outside.top_hosts,
         };
         let egress = Egress::start(staged.egress, setup, &tasks)?;
         info!(%instance, browser = supervisor.browser().product, "attached");
@@ -213,6 +215,11 @@ impl Attachment {
     /// Connections that its route's upstream has made for its pages.
     pub(super) fn reached(&self) -> u64 {
         self.egress.reached()
+    }
+
+    /// The hosts with the most bytes, and all others together; empty where they are not counted.
+    pub(super) fn top_hosts(&self) -> Vec<HostTraffic> {
+        self.egress.top_hosts()
     }
 
     /// What was refused to its pages, by reason.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use secrecy::SecretString;
 use tonic::Status;
 
-use super::{attachment::Attachment, ledger::News, sessions::Tombstone};
+use super::{AttachFailed, BindFailed, attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
     model::{Blame, BootInstant, Bounds, Ending, Limits, Targets, Traffic, Written},
     relay::{
@@ -170,6 +170,16 @@ pub(super) fn tombstone(tombstone: Tombstone) -> pb::Ended {
     }
 }
 
+/// The hosts with the most bytes of one instance.
+pub(super) fn hosts(held: &Attachment) -> Vec<pb::HostTraffic> {
+    let each = held.top_hosts().into_iter().map(|one| pb::HostTraffic {
+        host: one.host.unwrap_or_default(),
+        up: one.up,
+        down: one.down,
+    });
+    each.collect()
+}
+
 /// What connections of one instance came to.
 pub(super) fn tally(held: &Attachment) -> pb::InstanceTally {
     let refused = held.refusals().into_iter();
@@ -223,5 +233,29 @@ pub(super) fn event(seq: u64, news: News) -> pb::Event {
     pb::Event {
         seq,
         what: Some(what),
+    }
+}
+
+impl From<AttachFailed> for Status {
+    fn from(error: AttachFailed) -> Self {
+        let why = error.to_string();
+        match error {
+            AttachFailed::NoSockets => Self::not_found(why),
+            AttachFailed::Busy | AttachFailed::Detached => Self::aborted(why),
+            AttachFailed::Died | AttachFailed::Supervisor(_) => Self::unavailable(why),
+            AttachFailed::Io(_) => Self::internal(why),
+        }
+    }
+}
+
+impl From<BindFailed> for Status {
+    fn from(error: BindFailed) -> Self {
+        let why = error.to_string();
+        match error {
+            BindFailed::NotAttached(_) => Self::not_found(why),
+            BindFailed::Unfit(_) => Self::unavailable(why),
+            BindFailed::Taken(_) | BindFailed::Session(_) => Self::aborted(why),
+            BindFailed::Io(_) => Self::internal(why),
+        }
     }
 }

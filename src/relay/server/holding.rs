@@ -43,6 +43,7 @@ impl Relay {
                 policy: relay.policy.subscribe(),
                 fence: relay.fence.watch(),
                 resolver: Arc::clone(&relay.resolver.lock()),
+                top_hosts: relay.top_hosts.subscribe(),
                 patience: relay.patience.subscribe(),
             };
             let file = relay.paths.meter(instance);

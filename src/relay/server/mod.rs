@@ -69,6 +69,8 @@ pub(super) struct Relay {
     greeted: watch::Sender<bool>,
     policy: watch::Sender<Arc<Policy>>,
     gateway: watch::Sender<gateway::Limits>,
+    /// Of so many hosts of each instance the bytes are shown; 0 counts none.
+    top_hosts: watch::Sender<usize>,
     /// What the gateway shows; none: it speaks plaintext.
     tls: watch::Sender<Option<Server>>,
     /// How long a browser may be silent.

@@ -169,6 +169,7 @@ async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()
         greeted: watch::Sender::new(false),
         policy: watch::Sender::new(Arc::new(Policy::new(Vec::new()))),
         gateway: limits,
+        top_hosts: watch::Sender::new(0),
         tls: watch::Sender::new(None),
         patience: watch::Sender::new(PATIENCE),
         resolver: Mutex::new(Arc::new(Resolver::new(&[]).map_err(io::Error::other)?)),
@@ -190,11 +191,10 @@ async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()
         watchers: watchers.clone(),
     };
     let commands = commands(&paths.socket())?;
-    let stopping = tasks.stopping();
     let server = tonic::transport::Server::builder()
         .concurrency_limit_per_connection(CALLS)
         .add_service(RelayServiceServer::new(rpc))
-        .serve_with_incoming_shutdown(commands, stopping.cancelled_owned());
+        .serve_with_incoming_shutdown(commands, tasks.stopping().cancelled_owned());
     tasks.spawn("orders", |_stop| async move {
         if let Err(error) = server.await {
             warn!(%error, "no more orders can be taken");

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::{
-    AttachFailed, BindFailed, Relay,
+    Relay,
     attachment::Attachment,
     convert::{
-        ending_to_wire, event, instant, parse, parse_all, probed, secret, tally, tombstone,
+        ending_to_wire, event, hosts, instant, parse, parse_all, probed, secret, tally, tombstone,
         traffic, way,
     },
     secure::shown,
@@ -83,6 +83,8 @@ impl RelayService for Rpc {
         );
         self.relay.policy.send_replace(Arc::new(policy));
         *self.relay.resolver.lock() = Arc::new(resolver);
+        let top_hosts = usize::try_from(egress.top_hosts).unwrap_or(0);
+        self.relay.top_hosts.send_replace(top_hosts);
         // An agent that is too old to say so sends 0.
         if hello.browser_silence_ms > 0 {
             let patience = Duration::from_millis(hello.browser_silence_ms);
@@ -204,6 +206,17 @@ impl RelayService for Rpc {
         Ok(Response::new(pb::TallyResponse { instances }))
     }
 
+    async fn hosts(&self, request: Request<pb::HostsRequest>) -> Answer<pb::HostsResponse> {
+        let asked = request.into_inner();
+        self.admit(asked.agent_epoch)?;
+        let held = self
+            .relay
+            .instances
+            .get(parse("instance_id", &asked.instance_id)?);
+        let hosts = held.map_or_else(Vec::new, |held| hosts(&held));
+        Ok(Response::new(pb::HostsResponse { hosts }))
+    }
+
     async fn probe(&self, request: Request<pb::ProbeRequest>) -> Answer<pb::ProbeResponse> {
         let probe = request.into_inner();
         self.admit(probe.agent_epoch)?;
@@ -311,29 +324,5 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.0.send_modify(|open| *open = open.saturating_sub(1));
-    }
-}
-
-impl From<AttachFailed> for Status {
-    fn from(error: AttachFailed) -> Self {
-        let why = error.to_string();
-        match error {
-            AttachFailed::NoSockets => Self::not_found(why),
-            AttachFailed::Busy | AttachFailed::Detached => Self::aborted(why),
-            AttachFailed::Died | AttachFailed::Supervisor(_) => Self::unavailable(why),
-            AttachFailed::Io(_) => Self::internal(why),
-        }
-    }
-}
-
-impl From<BindFailed> for Status {
-    fn from(error: BindFailed) -> Self {
-        let why = error.to_string();
-        match error {
-            BindFailed::NotAttached(_) => Self::not_found(why),
-            BindFailed::Unfit(_) => Self::unavailable(why),
-            BindFailed::Taken(_) | BindFailed::Session(_) => Self::aborted(why),
-            BindFailed::Io(_) => Self::internal(why),
-        }
     }
 }

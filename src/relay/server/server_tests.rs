@@ -49,6 +49,7 @@ impl Stand {
                 wrong_guesses_per_minute: 0,
                 origins: Arc::default(),
             }),
+            top_hosts: watch::Sender::new(0),
             tls: watch::Sender::new(None),
             patience: watch::Sender::new(Duration::from_secs(600)),
             resolver: Mutex::new(Arc::new(Resolver::new(&[]).unwrap())),

@@ -20,6 +20,7 @@ use crate::{
 mod carry;
 mod failover;
 mod health;
+mod hosts;
 mod limits;
 mod names;
 mod place;

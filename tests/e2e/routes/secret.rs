@@ -2,12 +2,28 @@
 
 use super::*;
 
-/// Looks for a word wherever the node writes or shows something.
-pub(super) async fn nowhere(chaser: &Chaser, session: &str, word: &str) {
-    let mut places = vec![
+/// Looks for a word wherever the node writes something.
+pub(super) async fn unwritten(chaser: &Chaser, word: &str) {
+    for (place, text) in [
         ("the logs", chaser.logs()),
-        ("`node inspect`", chaser.inspect(session).await.to_string()),
         ("the metrics", chaser.metrics().await),
+    ] {
+        assert!(!text.contains(word), "{place} show {word}: {text}");
+    }
+    for root in [&chaser.state_dir.join("S"), &chaser.runtime_dir] {
+        for path in files(root) {
+            let bytes = fs::read(&path).unwrap_or_default();
+            let found = bytes.windows(word.len()).any(|at| at == word.as_bytes());
+            assert!(!found, "{} holds {word}", path.display());
+        }
+    }
+}
+
+/// … and wherever it shows something.
+pub(super) async fn nowhere(chaser: &Chaser, session: &str, word: &str) {
+    unwritten(chaser, word).await;
+    let mut places = vec![
+        ("`node inspect`", chaser.inspect(session).await.to_string()),
         ("GetNode", format!("{:?}", chaser.node.status().await)),
         (
             "GetSession",
@@ -27,13 +43,6 @@ pub(super) async fn nowhere(chaser: &Chaser, session: &str, word: &str) {
     places.push(("the container", inspected));
     for (place, text) in places {
         assert!(!text.contains(word), "{place} shows {word}: {text}");
-    }
-    for root in [&chaser.state_dir.join("S"), &chaser.runtime_dir] {
-        for path in files(root) {
-            let bytes = fs::read(&path).unwrap_or_default();
-            let found = bytes.windows(word.len()).any(|at| at == word.as_bytes());
-            assert!(!found, "{} holds {word}", path.display());
-        }
     }
 }
 

@@ -127,6 +127,7 @@ async fn whoever_started_it_can_stop_it_with_everything_else() {
         fence: bench.fence.subscribe(),
         policy: bench.policy.subscribe(),
         resolver: Arc::new(Resolver::new(&[]).unwrap()),
+        top_hosts: watch::channel(0).1,
     };
     let egress = Egress::start(listener.into_std().unwrap().into(), setup, &parent).unwrap();
     let idle = TcpStream::connect(proxy).await.unwrap();

@@ -75,6 +75,7 @@ impl Bench {
             fence: fenced,
             policy: policies,
             resolver: Arc::new(Resolver::new(nameservers).unwrap()),
+            top_hosts: watch::channel(2).1,
         };
         let listener = OwnedFd::from(listener.into_std().unwrap());
         let egress = Egress::start(listener, setup, &tasks).unwrap();
@@ -147,6 +148,11 @@ impl Bench {
         // And stays so.
         sleep(Duration::from_millis(50)).await;
         assert_eq!(self.meter.traffic(), origin.traffic());
+        let hosts = self.egress.top_hosts();
+        let sum = |of: fn(&HostTraffic) -> u64| hosts.iter().map(of).sum::<u64>();
+        let by_host = (sum(|host| host.up), sum(|host| host.down));
+        let metered = self.meter.traffic();
+        assert_eq!(by_host, (metered.up, metered.down), "and so it is by host");
     }
 }
 
