@@ -8,10 +8,12 @@ RUNTIME_DIR ?= $(shell [ "$$(stat -f -c %T /run)" = tmpfs ] && echo /run/chaser 
 ARGS ?=
 # Which campaign `make chaos` runs.
 SEED ?= 1
+# How long `make fuzz` looks, all its targets together.
+MINUTES ?= 8
 CARGO_DENY := 0.20.2
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
-.PHONY: help setup image host android-like packager deb build run lint deny test chaos failpoints clean-state
+.PHONY: help setup image host android-like packager deb build run lint deny test chaos failpoints fuzz clean-state
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -67,6 +69,9 @@ failpoints: ## the agent killed between every two steps of a session's life
 	$(if $(findstring nextest,$(CARGO_TEST)),\
 	  cargo nextest run --locked --features failpoints -E 'binary(e2e) and test(/^failpoints::/)',\
 	  cargo test --locked --features failpoints --test e2e failpoints::)
+
+fuzz: ## libFuzzer on the proxy's parsers, on the stable compiler, for MINUTES in all; a find is a failure
+	@fuzz/run $(MINUTES)
 
 tests/clients/node_modules: tests/clients/package-lock.json
 	@echo "chaser: npm packages of the test clients"
