@@ -7,7 +7,9 @@ use tokio::time::sleep;
 
 use crate::{
     flow::trust_the_tests_authority,
-    harness::{Bytes, Chaser, Client, Lab, Library, Origin, Session, eventually, lab, seconds},
+    harness::{
+        Bytes, Chaser, Client, Lab, Library, Origin, Session, Witness, eventually, lab, seconds,
+    },
 };
 
 /// One session with one client, and the origin that it talks to.
@@ -17,7 +19,7 @@ struct Metered {
     ip: IpAddr,
     origin: Origin,
     _chaser: Chaser,
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Metered {
@@ -33,7 +35,7 @@ impl Metered {
             session,
             origin,
             _chaser: chaser,
-            _lab: lab,
+            lab,
         }
     }
 
@@ -173,4 +175,45 @@ async fn cdp_traffic_is_counted_beside_and_not_in_the_total() {
     metered.client.must("screenshot", json!({})).await;
     metered.client.evaluate("'x'.repeat(500000)").await;
     assert_eq!(metered.agrees().await, Bytes::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_counts_what_the_meter_counts_and_no_part_of_it_is_ours() {
+    let mut metered = Metered::new().await;
+    let witness = Witness::of(&metered.lab, metered.ip);
+    let origin = metered.origin.clone();
+    let resent = witness.resent();
+    metered.client.goto(&origin.http("/")).await;
+    let script = format!(
+        "(async () => {{
+            const get = (url) => fetch(url, {{ mode: 'no-cors' }}).then((r) => r.text());
+            const big = fetch('{}', {{ mode: 'no-cors' }}).then((r) => r.arrayBuffer());
+            const post = fetch('/upload', {{ method: 'POST', body: 'x'.repeat(3000000) }}).then((r) => r.text());
+            const small = [...Array(50).keys()].map((n) => get('/bytes/1000?' + n));
+            await Promise.all([big, post, ...small]);
+            return 0;
+        }})()",
+        origin.http("/bytes/8000000"),
+    );
+    metered.client.evaluate(&script).await;
+    metered.client.goto(&origin.https("/")).await;
+    let fetch = "fetch('/bytes/500000').then((r) => r.arrayBuffer()).then(() => 0)";
+    metered.client.evaluate(fetch).await;
+    let agreed = metered.agrees().await;
+    assert!(
+        agreed.down > 8_500_000 && agreed.up > 3_000_000,
+        "{agreed:?}"
+    );
+    let again = witness.resent() - resent;
+    let seen = witness.payload();
+    // What was sent again has crossed twice; nothing that the meter has can be missing.
+    let most = |counted: u64| counted + again * 65_536;
+    assert!(
+        (agreed.up..=most(agreed.up)).contains(&seen.up),
+        "{seen:?} {agreed:?} {again}"
+    );
+    assert!(
+        (agreed.down..=most(agreed.down)).contains(&seen.down),
+        "{seen:?} {agreed:?} {again}"
+    );
 }

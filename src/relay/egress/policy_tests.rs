@@ -154,3 +154,54 @@ proptest! {
         prop_assert!(!policy.denies_name(&glued) && !policy.denies_name(above));
     }
 }
+
+/// Ranges of IPv6 that are not the public internet, and what each is denied as.
+const RANGES: [(&str, Ground); 16] = [
+    ("::/96", Ground::Embedded),
+    ("::ffff:0:0/96", Ground::Embedded),
+    ("::ffff:0:0:0/96", Ground::Embedded),
+    ("64:ff9b::/96", Ground::Embedded),
+    ("64:ff9b:1::/48", Ground::Embedded),
+    ("100::/64", Ground::Reserved),
+    ("2001:2::/48", Ground::Reserved),
+    ("2001:10::/28", Ground::Reserved),
+    ("2001:db8::/32", Ground::Reserved),
+    ("2002:a00::/24", Ground::Embedded),
+    ("2002:7f00::/24", Ground::Embedded),
+    ("2002:c0a8::/32", Ground::Embedded),
+    ("3fff::/20", Ground::Reserved),
+    ("fc00::/7", Ground::Private),
+    ("fe80::/10", Ground::LinkLocal),
+    ("ff00::/8", Ground::Multicast),
+];
+
+proptest! {
+    #[test]
+    fn every_address_of_a_special_range_of_ipv6_is_denied_whatever_follows(bits: u128, port in 1_u16..) {
+        for (range, ground) in RANGES {
+            let range: ipnet::Ipv6Net = range.parse().unwrap();
+            let host = u128::from(range.hostmask());
+            let ip = Ipv6Addr::from_bits(u128::from(range.network()) | bits & host);
+            let verdict = Policy::default().verdict(ip.into(), port, &[]);
+            let Verdict::Denied(found) = verdict else {
+                return Err(TestCaseError::fail(format!("{ip} of {range} is allowed")));
+            };
+            // Single addresses within them have grounds of their own.
+            let own = [Ground::Loopback, Ground::Metadata, Ground::Reserved];
+            prop_assert!(found == ground || own.contains(&found), "{} of {}: {:?}", ip, range, found);
+        }
+    }
+
+    #[test]
+    fn what_is_no_global_unicast_of_ipv6_is_denied_and_the_rest_is_not(bits: u128) {
+        let outside = Ipv6Addr::from_bits(bits);
+        if outside.segments()[0] >> 13 != 1 {
+            prop_assert!(special_v6(outside).is_some(), "{}", outside);
+        }
+        // 2400::/12 and 2a00::/12 are what registries hand out, with nothing special in them.
+        for net in [0x2400_u128, 0x2a00] {
+            let inside = Ipv6Addr::from_bits(net << 112 | bits >> 12);
+            prop_assert_eq!(special_v6(inside), None, "{}", inside);
+        }
+    }
+}

@@ -8,8 +8,8 @@
 //! What a page must never reach lives inside as well, so that a failing test sends nothing beyond
 //! this machine. A *secluded* lab has its host's side in a namespace too, `lab<n>h`, which knows no
 //! road to anywhere but the lab and, by a second cable, the test (10.78.n.1 to 10.78.n.2): every
-//! packet on every interface there is the program's or what leaked from it. The number `n` is held by a file lock: whoever takes it next sweeps what a killed
-//! run left behind.
+//! packet on every interface there is the program's or what leaked from it. The number `n` is held by
+//! a file lock: whoever takes it next sweeps what a killed run left behind.
 
 use std::{
     fs::{self, File},
@@ -114,7 +114,6 @@ impl Lab {
     pub fn host_ip(&self) -> IpAddr {
         self.ip(1)
     }
-
     pub fn ipv6(&self) -> IpAddr {
         format!("fd77:{}::200", self.number).parse().unwrap()
     }
@@ -130,6 +129,13 @@ impl Lab {
             .collect();
         self.on_host(&lines);
         addresses
+    }
+
+    /// The same of IPv6, one.
+    pub fn egress_ipv6(&self) -> IpAddr {
+        let (n, link) = (self.number, self.host_link());
+        self.on_host(&format!("addr replace fd77:{n}::11/128 dev {link} nodad\n"));
+        format!("fd77:{n}::11").parse().unwrap()
     }
 
     /// Takes an egress address off the host's side again.

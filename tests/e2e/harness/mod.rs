@@ -35,6 +35,7 @@ mod turn;
 mod upstream;
 mod wall_clock;
 mod wire;
+mod witness;
 
 use ::chaser::runtime::Tasks;
 
@@ -65,6 +66,7 @@ pub use turn::{TURN_LOGIN, Turn};
 pub use upstream::{LOGIN, Software, Upstream};
 pub use wall_clock::WallClock;
 pub use wire::{Kind, Packet, Wire};
+pub use witness::Witness;
 
 /// A lab with its origin: where nearly every test begins.
 pub fn lab() -> (Lab, Origin) {

@@ -27,6 +27,7 @@ mod place;
 mod policy;
 mod rude;
 mod secret;
+mod six;
 
 /// The file of routes of a test's node.
 fn routes_file(lab: &Lab, tables: &[String]) -> String {

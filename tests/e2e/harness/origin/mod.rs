@@ -63,7 +63,11 @@ struct Records {
 
 impl Origin {
     pub fn start(lab: &Lab, tasks: &Tasks) -> Self {
-        let ip = lab.origin_ip();
+        Self::at(lab, lab.origin_ip(), tasks)
+    }
+
+    /// The same on another address inside.
+    pub fn at(lab: &Lab, ip: IpAddr, tasks: &Tasks) -> Self {
         let origin = Self {
             ip,
             records: Arc::default(),
@@ -78,11 +82,19 @@ impl Origin {
     }
 
     pub fn http(&self, path: &str) -> String {
-        format!("http://{}{path}", self.ip)
+        format!("http://{}{path}", self.host())
     }
 
     pub fn https(&self, path: &str) -> String {
-        format!("https://{}{path}", self.ip)
+        format!("https://{}{path}", self.host())
+    }
+
+    /// Its address as URLs have it.
+    fn host(&self) -> String {
+        match self.ip {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("[{v6}]"),
+        }
     }
 
     /// The same, on a port that speaks HTTP/2.
