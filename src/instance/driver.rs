@@ -21,7 +21,7 @@ use crate::{
     journal::InstanceRow,
     model::{Failure, InstancePhase},
     netns,
-    relay::client::Bind,
+    relay::client::{Bind, RelayError},
     runtime::{self, failpoint},
 };
 
@@ -253,12 +253,34 @@ impl Driver {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// For a relay that does not know the instance: everything again but the container.
+    /// For a relay that does not serve the instance: everything again but the container, and but what
+    /// an earlier try, or an agent that died over it, has left there.
     async fn reattach(&mut self) -> Result<(), InstanceError> {
         let (tools, id) = (&self.tools, self.row.id);
-        let held = self.held.as_mut().ok_or(InstanceError::NotHeld)?;
         let profile = tools.profiles.named(&self.row.profile);
         let profile = profile.ok_or(InstanceError::NotHeld)?;
+        let limit = tools.config.start_timeout;
+        match tools.relay.attach(id, &profile, limit).await {
+            Err(RelayError::Unknown(_)) => {
+                self.send_sockets().await?;
+                self.tools.relay.attach(id, &profile, limit).await?;
+            }
+            attached => drop(attached?),
+        }
+        let (tools, held) = (&self.tools, self.held.as_mut());
+        if let Some(held) = held.filter(|held| held.egress.is_none()) {
+            held.egress = tools.relay.egress_listener(id).await.ok();
+        }
+        if let Some(bind) = &self.bound {
+            give(tools, bind).await?;
+        }
+        info!(instance = %id, "instance attached again");
+        Ok(())
+    }
+
+    /// What a relay that has nothing of the instance needs of it.
+    async fn send_sockets(&mut self) -> Result<(), InstanceError> {
+        let held = self.held.as_mut().ok_or(InstanceError::NotHeld)?;
         let (egress, dial) = match &held.egress {
             // The port inside is taken for as long as our duplicate lives: hand that over.
             Some(kept) => {
@@ -271,14 +293,10 @@ impl Driver {
                 (made.egress, made.dial)
             }
         };
-        let pidfd = held.pidfd.try_clone()?;
-        tools.relay.send_instance(id, pidfd, egress, dial).await?;
-        let limit = tools.config.start_timeout;
-        tools.relay.attach(id, &profile, limit).await?;
-        if let Some(bind) = &self.bound {
-            give(tools, bind).await?;
-        }
-        info!(instance = %id, "instance attached again");
+        let (pidfd, relay) = (held.pidfd.try_clone()?, &self.tools.relay);
+        relay
+            .send_instance(self.row.id, pidfd, egress, dial)
+            .await?;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod egress;
 mod emulation;
 mod endings;
 mod engine;
+mod examples;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod flow;

@@ -102,6 +102,35 @@ async fn a_frozen_container_is_woken_and_its_session_goes_on() {
     assert_eq!(session.get().await["status"], "ready");
 }
 
+/// The next agent finds a relay that holds the sockets already and does not serve anybody yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_dies_while_a_new_relay_attaches_a_slow_browser_costs_no_session() {
+    let (lab, origin) = lab();
+    let mut chaser = Chaser::start(&lab).await;
+    let session = chaser.api.ready_session().await;
+    let mut client = Library::Patchright.connect(&session.cdp_url).await;
+    client.goto(&origin.http("/before")).await;
+    let before = session.get().await["bytes_down"].as_u64().unwrap();
+    let container = chaser.container(&session.id).await;
+    docker::pause(&container);
+    let relay = chaser.relay_pid();
+    processes::kill(relay);
+    eventually("a new relay has its sockets", seconds(20), async || {
+        let pid = chaser.relay_pid();
+        (pid != relay && processes::foreign_sockets(pid) > 0).then_some(())
+    })
+    .await;
+    chaser.sigkill();
+    chaser.restart().await;
+    let mut again = Library::Patchright.connect(&session.cdp_url).await;
+    again.goto(&origin.http("/after")).await;
+    eventually("the meter goes on", seconds(5), async || {
+        (session.get().await["bytes_down"].as_u64().unwrap() > before).then_some(())
+    })
+    .await;
+    assert_eq!(session.delete().await.status, 204);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_was_not_finished_is_an_error_and_leaves_nothing() {
     let (lab, _origin) = lab();

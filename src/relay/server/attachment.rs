@@ -75,7 +75,7 @@ pub(super) struct Outside {
 pub(super) enum AttachFailed {
     #[error("no sockets were sent for it")]
     NoSockets,
-    #[error("it is being attached already")]
+    #[error("it is being detached")]
     Busy,
     #[error("it was detached meanwhile")]
     Detached,

@@ -22,15 +22,19 @@ const CLOSE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Relay {
-    /// Makes a phone of an instance whose sockets are staged. The work goes on when the caller goes.
+    /// Makes a phone of an instance whose sockets are staged. The work goes on when the caller goes, and
+    /// whoever asks for the same meanwhile waits for it.
     pub(super) async fn attach(
         self: &Arc<Self>,
         instance: InstanceId,
         profile: Profile,
     ) -> Result<Arc<Attachment>, AttachFailed> {
-        let (staged, attempt) = match self.instances.begin(instance)? {
-            Begun::Already(attachment) => return Ok(attachment),
-            Begun::Fresh(staged, attempt) => (staged, attempt),
+        let (staged, attempt) = loop {
+            match self.instances.begin(instance)? {
+                Begun::Already(attachment) => return Ok(attachment),
+                Begun::Fresh(staged, attempt) => break (staged, attempt),
+                Begun::Underway(over) => over.cancelled().await,
+            }
         };
         let (tell, done) = tokio::sync::oneshot::channel();
         let relay = Arc::clone(self);

@@ -30,7 +30,7 @@ enum Slot {
 pub(super) struct Attempt {
     /// Cancelled by a detach that comes meanwhile.
     pub(super) detached: CancellationToken,
-    /// Cancelled once the attempt has failed and left nothing behind.
+    /// Cancelled once the attempt has come to its end, and left nothing behind where it failed.
     pub(super) over: CancellationToken,
 }
 
@@ -85,8 +85,9 @@ impl Instances {
                 Ok(Begun::Fresh(staged, attempt))
             }
             Some(Slot::Attaching(attempt)) => {
+                let over = attempt.over.clone();
                 slots.insert(instance, Slot::Attaching(attempt));
-                Err(AttachFailed::Busy)
+                Ok(Begun::Underway(over))
             }
             Some(Slot::Attached(attachment)) => {
                 slots.insert(instance, Slot::Attached(Arc::clone(&attachment)));
@@ -189,6 +190,8 @@ impl Instances {
 pub(super) enum Begun {
     /// Sockets to attach with.
     Fresh(Staged, Attempt),
+    /// Somebody is at it: to be asked again once that is over.
+    Underway(CancellationToken),
     /// It is attached already.
     Already(Arc<Attachment>),
 }
