@@ -7,6 +7,7 @@ use crate::{
     daemon::config::Config,
     host::{self, Outcome, Probe, Subject},
     instance::substrate::chromium,
+    node,
     profile::Catalogue,
 };
 
@@ -31,13 +32,61 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     })
     .await;
     let verdict = host::verdict(&probes);
+    let substrates = substrates(config, &probes);
     if args.json {
-        output::json(&serde_json::json!({ "outcome": verdict, "probes": probes }))?;
+        output::json(&serde_json::json!({
+            "outcome": verdict, "probes": probes, "substrates": substrates,
+        }))?;
+    } else {
+        substrates.iter().for_each(|one| output::print(one.line()));
     }
     Ok(match verdict {
         Outcome::Ok | Outcome::Warning => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::FAILURE,
     })
+}
+
+/// What can run here, as a session's order would be answered.
+#[derive(Debug, serde::Serialize)]
+struct Runs {
+    kind: &'static str,
+    capacity: u32,
+    /// Why that is none; empty where it is some.
+    reason: String,
+}
+
+impl Runs {
+    fn line(&self) -> String {
+        let Self {
+            kind,
+            capacity,
+            reason,
+        } = self;
+        if *capacity > 0 {
+            format!("{:<9}{kind:<15}up to {capacity} sessions\n", "runs")
+        } else {
+            format!("{:<9}{kind:<15}{reason}\n", "none")
+        }
+    }
+}
+
+/// Where something failed, no browser runs either.
+fn substrates(config: &Config, probes: &[Probe]) -> Vec<Runs> {
+    let failed = probes.iter().find(|one| one.outcome == Outcome::Failed);
+    let all = node::substrates(&config.node, &config.instance, &config.substrate);
+    all.into_iter()
+        .map(|one| {
+            let (capacity, reason) = match failed {
+                Some(probe) if one.capacity > 0 => (0, format!("{}: {}", probe.name, probe.found)),
+                _ => (one.capacity, one.reason),
+            };
+            Runs {
+                kind: one.substrate.as_str(),
+                capacity,
+                reason,
+            }
+        })
+        .collect()
 }
 
 pub(super) fn subject(config: &Config) -> Subject {
@@ -53,6 +102,7 @@ pub(super) fn subject(config: &Config) -> Subject {
             ("admin", config.admin.listen),
         ],
         tls: config.tls.clone(),
+        privileged: config.substrate.privileged(),
         egress: config.egress.addresses.clone(),
         trial: chromium::container(&config.instance.image, &profile, &config.instance),
         devtools: chromium::DEVTOOLS,

@@ -191,6 +191,9 @@ pub(super) fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
             "why": condition.why,
         })
     });
+    let substrates = status.substrates.iter().map(|one| {
+        json!({ "kind": substrate(one.substrate), "capacity": one.capacity, "reason": one.reason })
+    });
     json!({
         "node": status.node_id,
         "version": status.version,
@@ -209,6 +212,7 @@ pub(super) fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
         "lease": status.lease.map(|lease| json!({ "epoch": lease.epoch, "suspended": lease.suspended })),
         "admission_stopped": status.admission_stopped,
         "conditions": conditions.collect::<Vec<_>>(),
+        "substrates": substrates.collect::<Vec<_>>(),
         "pool": pool::json(&status.pool),
         "relay": status.relay_pid,
         "cdp_address": status.cdp_address,
@@ -216,6 +220,12 @@ pub(super) fn status_json(status: &pb::GetNodeResponse) -> serde_json::Value {
         "memory_available_bytes": status.memory_available_bytes,
         "memory_total_bytes": status.memory_total_bytes,
     })
+}
+
+fn substrate(of: i32) -> String {
+    let kind = pb::Substrate::try_from(of).unwrap_or_default();
+    let name = kind.as_str_name().trim_start_matches("SUBSTRATE_");
+    name.to_lowercase()
 }
 
 fn show_status(status: pb::GetNodeResponse) {

@@ -127,6 +127,7 @@ pub async fn begin(
         node: config.node.clone(),
         host: config.host.clone(),
         instance: config.instance.clone(),
+        substrate: config.substrate.clone(),
         pool: config.pool.clone(),
         profiles,
         session: config.session.clone(),

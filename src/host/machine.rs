@@ -37,7 +37,29 @@ pub(super) fn probes(subject: &Subject) -> Vec<Probe> {
         egress(&subject.egress, |address| {
             UdpSocket::bind((address, 0)).map(drop)
         }),
+        privileged(&subject.privileged),
     ]
+}
+
+/// What it means that a setting allows them.
+fn privileged(kinds: &[&str]) -> Probe {
+    if kinds.is_empty() {
+        return Probe::ok("privileged", "no session has a privileged container");
+    }
+    let key = |kind: &&str| format!("substrate.{kind}.allow_privileged");
+    let keys: Vec<_> = kinds.iter().map(key).collect();
+    Probe::warning(
+        "privileged",
+        format!(
+            "{} may have privileged containers: whatever breaks out of such a device has this host, \
+             and with it every session on it",
+            kinds.join(", ")
+        ),
+        format!(
+            "keep such hosts apart from what matters, or set {} to false",
+            keys.join(", ")
+        ),
+    )
 }
 
 fn root(is_root: bool) -> Probe {

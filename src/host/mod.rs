@@ -5,6 +5,7 @@
 //! what an operator would do about it. Two of them look by doing: one sandboxed browser is really
 //! started, exactly as a session's would be, and its network namespace is really entered.
 
+mod ability;
 mod certificates;
 pub mod cgroup;
 mod engine;
@@ -24,6 +25,7 @@ use crate::{
     tls,
 };
 
+pub use ability::{Ability, Need, Supply};
 pub use probe::{Outcome, Probe};
 
 /// What is to be examined: the host as this configuration would use it.
@@ -41,6 +43,8 @@ pub struct Subject {
     pub listen: Vec<(&'static str, SocketAddr)>,
     /// What will be shown there.
     pub tls: tls::Config,
+    /// Kinds of sessions that may have privileged containers.
+    pub privileged: Vec<&'static str>,
     /// The addresses that sessions leave from.
     pub egress: Vec<IpAddr>,
     /// A browser like that of a session, to be started and removed again.

@@ -39,7 +39,7 @@ pub use error::{InstanceError, StartError};
 pub use handle::{Instance, Phone, View};
 pub use start::binding;
 
-use self::{driver::Driver, ooms::Ooms, start::Held};
+use self::{driver::Driver, ooms::Ooms, start::Held, substrate::android};
 use crate::{
     docker::{Container, Docker, ImageFacts},
     journal::{InstanceRow, Journal},
@@ -119,6 +119,8 @@ pub fn container_name(id: InstanceId) -> String {
 pub struct Tools {
     /// `[instance]`.
     pub config: Arc<Config>,
+    /// `[substrate]`.
+    pub devices: Arc<android::Config>,
     /// What devices instances can be.
     pub profiles: Catalogue,
     /// Whose containers they are.
@@ -146,7 +148,7 @@ impl Tools {
     #[must_use]
     pub fn new(
         node: NodeId,
-        (config, profiles): (Config, Catalogue),
+        (config, devices, profiles): (Config, android::Config, Catalogue),
         docker: Docker,
         (journal, routes): (Journal, Routes),
         (relay, paths): (RelayClient, Paths),
@@ -156,6 +158,7 @@ impl Tools {
             .max(1);
         Self {
             config: Arc::new(config),
+            devices: Arc::new(devices),
             profiles,
             node,
             docker,

@@ -10,19 +10,37 @@ use super::{
 };
 
 /// What runs under a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Substrate {
     /// Chromium in a container, made a phone.
+    #[default]
     Chromium,
+    /// An Android device: Google's emulator.
+    Emulator,
+    /// An Android device: its userland in a container.
+    Redroid,
+    /// An Android device: Google's virtual one for the cloud.
+    Cuttlefish,
 }
 
 impl Substrate {
+    /// Every one.
+    pub const ALL: [Self; 4] = [
+        Self::Chromium,
+        Self::Emulator,
+        Self::Redroid,
+        Self::Cuttlefish,
+    ];
+
     /// The word of journal, API and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chromium => "chromium",
+            Self::Emulator => "emulator",
+            Self::Redroid => "redroid",
+            Self::Cuttlefish => "cuttlefish",
         }
     }
 }
@@ -37,13 +55,11 @@ impl FromStr for Substrate {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        match word {
-            "chromium" => Ok(Self::Chromium),
-            _ => Err(UnknownWord {
-                word: word.to_owned(),
-                allowed: Self::Chromium.as_str().to_owned(),
-            }),
-        }
+        let known = Self::ALL.into_iter().find(|one| one.as_str() == word);
+        known.ok_or_else(|| UnknownWord {
+            word: word.to_owned(),
+            allowed: Self::ALL.map(Self::as_str).join(", "),
+        })
     }
 }
 

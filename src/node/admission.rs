@@ -89,8 +89,19 @@ pub(super) fn capacity(
     }
 }
 
-/// How many sessions fit on the host that this runs on.
+/// How many sessions fit on the host that this runs on; says so in the log.
 pub(super) fn of_this_host(config: &Config, instance: &instance::Config) -> u32 {
+    let capacity = measured(config, instance);
+    info!(
+        sessions = capacity.sessions,
+        bound_by = capacity.bound_by,
+        "capacity of this host"
+    );
+    capacity.sessions
+}
+
+/// How many sessions fit on the host that this runs on.
+pub(super) fn measured(config: &Config, instance: &instance::Config) -> Capacity {
     let machine = Machine {
         memory: Memory::now().total,
         cpu_millis: u64::try_from(cores()).unwrap_or(1) * 1_000,
@@ -105,13 +116,7 @@ pub(super) fn of_this_host(config: &Config, instance: &instance::Config) -> u32 
         memory: config.memory_overcommit.into(),
         cpu: config.cpu_overcommit.into(),
     };
-    let capacity = capacity(config.max_sessions, machine, promise, overcommit);
-    info!(
-        sessions = capacity.sessions,
-        bound_by = capacity.bound_by,
-        "capacity of this host"
-    );
-    capacity.sessions
+    capacity(config.max_sessions, machine, promise, overcommit)
 }
 
 /// What takes room, in sessions' worth.

@@ -7,7 +7,7 @@ use crate::{
     docker::DockerError,
     host::monitor::{Condition, Level},
     journal::JournalError,
-    model::{Class, Classify, SessionId},
+    model::{Class, Classify, SessionId, Substrate},
     relay::{client::RelayError, launch::LaunchError},
     routes::{Refused, RouteError},
 };
@@ -27,6 +27,25 @@ pub enum NodeError {
     OtherSpec {
         /// Which.
         id: SessionId,
+    },
+    /// Such sessions cannot run on this host.
+    #[error("this node runs no {substrate}: {reason}")]
+    NoSubstrate {
+        /// What was ordered.
+        substrate: Substrate,
+        /// What the host lacks.
+        reason: String,
+    },
+    /// It would be over before it is ready.
+    #[error(
+        "`spec.ttl` must be at least {} s for {substrate}: what its boot may take, and a minute",
+        least.as_secs()
+    )]
+    TooShort {
+        /// What was ordered.
+        substrate: Substrate,
+        /// The shortest that is granted.
+        least: Duration,
     },
     /// No room.
     #[error("this node runs {max} sessions at most and has no room now")]
@@ -99,6 +118,8 @@ impl NodeError {
             Self::Short { .. } => Some(Duration::from_secs(2)),
             Self::Route(RouteError::Exhausted(exhausted)) => exhausted.retry_after,
             Self::Full { .. }
+            | Self::NoSubstrate { .. }
+            | Self::TooShort { .. }
             | Self::Unknown { .. }
             | Self::OtherSpec { .. }
             | Self::OldLease { .. }
@@ -118,8 +139,10 @@ impl Classify for NodeError {
     fn class(&self) -> Class {
         match self {
             Self::Unknown { .. } | Self::UnknownRoute { .. } => Class::NotFound,
-            Self::Routes(_) => Class::Invalid,
-            Self::OtherSpec { .. } | Self::OldLease { .. } => Class::Conflict,
+            Self::Routes(_) | Self::TooShort { .. } => Class::Invalid,
+            Self::OtherSpec { .. } | Self::OldLease { .. } | Self::NoSubstrate { .. } => {
+                Class::Conflict
+            }
             Self::Relay(error) => error.class(),
             Self::Full { .. } | Self::Short { .. } | Self::Strained { .. } => Class::Exhausted,
             Self::Route(error) => error.class(),

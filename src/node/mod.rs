@@ -29,6 +29,7 @@ pub mod reconcile;
 mod restart;
 mod shed;
 mod status;
+mod substrates;
 mod upkeep;
 mod vitals;
 mod ways;
@@ -56,6 +57,7 @@ pub use ownership::Ownership;
 pub use parts::Parts;
 pub use pool::{Config as PoolConfig, PoolProfile, UnknownProfile};
 pub use status::{AddressStatus, NodeState, Status};
+pub use substrates::{SubstrateStatus, substrates};
 pub use wheels::Stalled;
 
 use self::{
@@ -151,7 +153,7 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
         .drained(parts.egress.drained()?);
     let tools = Tools::new(
         known.node,
-        (parts.instance, parts.profiles),
+        (parts.instance, parts.substrate, parts.profiles),
         docker,
         (journal.clone(), routes),
         (relay, parts.launch.paths),

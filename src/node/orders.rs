@@ -79,6 +79,7 @@ impl Node {
         if let Some(refusal) = self.guard().refusal() {
             return Err(refusal.into());
         }
+        self.runs(&spec)?;
         let (created_at, now) = (wall_now(), boot_now()?);
         let instance = InstanceId::random();
         let row = SessionRow {

@@ -27,6 +27,8 @@ pub struct Parts {
     pub host: monitor::Config,
     /// `[instance]`.
     pub instance: instance::Config,
+    /// `[substrate]`.
+    pub substrate: instance::substrate::android::Config,
     /// `[pool]`.
     pub pool: PoolConfig,
     /// What devices sessions can be.

@@ -17,7 +17,7 @@ use crate::{
     session::Session,
 };
 
-use super::{LeaseStatus, Node, Operations, PoolProfile};
+use super::{LeaseStatus, Node, Operations, PoolProfile, SubstrateStatus};
 
 /// A status is worth more now than complete: the relay's own counts are waited for this long.
 const RELAY_LIMIT: Duration = Duration::from_secs(1);
@@ -137,6 +137,8 @@ pub struct Status {
     pub pool: Vec<PoolProfile>,
     /// What operators' tools want to know.
     pub operations: Operations,
+    /// What can run here.
+    pub substrates: Vec<SubstrateStatus>,
 }
 
 /// Memory of the host, bytes.
@@ -206,6 +208,7 @@ impl Node {
             admission_stopped: self.guard().refusal().map(|refusal| refusal.why),
             pool: self.pool().status(),
             operations: self.operations(),
+            substrates: self.substrates(),
         }
     }
 

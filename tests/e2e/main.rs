@@ -18,6 +18,7 @@ mod bench;
 mod clients;
 mod conditions;
 mod contract;
+mod devices;
 mod egress;
 mod emulation;
 mod endings;

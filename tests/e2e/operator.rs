@@ -201,6 +201,7 @@ async fn doctor_has_a_line_for_everything_that_a_host_needs() {
         "memory",
         "ports",
         "tls",
+        "privileged",
         "egress",
         "image",
     ] {

@@ -69,14 +69,20 @@ pub(super) const fn traffic(traffic: Traffic) -> pb::Traffic {
     }
 }
 
+const fn substrate(of: Substrate) -> pb::Substrate {
+    match of {
+        Substrate::Chromium => pb::Substrate::Chromium,
+        Substrate::Emulator => pb::Substrate::Emulator,
+        Substrate::Redroid => pb::Substrate::Redroid,
+        Substrate::Cuttlefish => pb::Substrate::Cuttlefish,
+    }
+}
+
 /// The order, without its secrets: whoever may read a session need not be able to enter it, nor to
 /// use its client's proxy.
 fn spec(spec: SessionSpec) -> pb::SessionSpec {
-    let substrate = match spec.substrate {
-        Substrate::Chromium => pb::Substrate::Chromium,
-    };
     pb::SessionSpec {
-        substrate: substrate.into(),
+        substrate: substrate(spec.substrate).into(),
         profile: spec.profile,
         ttl: duration(spec.ttl),
         idle_timeout: duration(spec.idle_timeout),
@@ -275,5 +281,12 @@ pub(super) fn status(of: Status) -> pb::GetNodeResponse {
         admission_stopped: of.admission_stopped.unwrap_or_default(),
         pool: of.pool.into_iter().map(pool_profile).collect(),
         operations: Some(super::operations::operations(of.operations)),
+        substrates: (of.substrates.into_iter())
+            .map(|one| pb::SubstrateStatus {
+                substrate: substrate(one.substrate).into(),
+                capacity: one.capacity,
+                reason: one.reason,
+            })
+            .collect(),
     }
 }

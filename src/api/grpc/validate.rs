@@ -39,7 +39,15 @@ pub(super) fn spec(
     let spec = spec.ok_or_else(|| invalid("spec", "given"))?;
     let substrate = match pb::Substrate::try_from(spec.substrate) {
         Ok(pb::Substrate::Unspecified | pb::Substrate::Chromium) => Substrate::Chromium,
-        Err(_unknown) => return Err(invalid("spec.substrate", "SUBSTRATE_CHROMIUM")),
+        Ok(pb::Substrate::Emulator) => Substrate::Emulator,
+        Ok(pb::Substrate::Redroid) => Substrate::Redroid,
+        Ok(pb::Substrate::Cuttlefish) => Substrate::Cuttlefish,
+        Err(_unknown) => {
+            return Err(invalid(
+                "spec.substrate",
+                "SUBSTRATE_CHROMIUM, SUBSTRATE_EMULATOR, SUBSTRATE_REDROID or SUBSTRATE_CUTTLEFISH",
+            ));
+        }
     };
     let profile = if spec.profile.is_empty() {
         profile::DEFAULT.to_owned()

@@ -22,6 +22,9 @@ pub(super) fn spec(spec: &SessionSpec) -> pb::SessionSpec {
     pb::SessionSpec {
         substrate: match spec.substrate {
             Substrate::Chromium => pb::Substrate::Chromium.into(),
+            Substrate::Emulator => pb::Substrate::Emulator.into(),
+            Substrate::Redroid => pb::Substrate::Redroid.into(),
+            Substrate::Cuttlefish => pb::Substrate::Cuttlefish.into(),
         },
         profile: spec.profile.clone(),
         ttl: duration(spec.ttl),

@@ -49,11 +49,7 @@ pub(super) fn keys() -> Vec<Key> {
     let mut keys = Vec::new();
     for (name, value) in table {
         if let Value::Table(section) = value {
-            keys.extend(section.into_iter().map(|(key, example)| Key {
-                section: Some(name.clone()),
-                name: key,
-                example,
-            }));
+            below(&mut keys, &name, section);
         } else {
             keys.push(Key {
                 section: None,
@@ -65,6 +61,21 @@ pub(super) fn keys() -> Vec<Key> {
     keys
 }
 
+/// The keys of a section, and of those inside it (`[substrate.redroid]`).
+fn below(keys: &mut Vec<Key>, section: &str, table: Table) {
+    for (name, example) in table {
+        if let Value::Table(inner) = example {
+            below(keys, &format!("{section}.{name}"), inner);
+        } else {
+            keys.push(Key {
+                section: Some(section.to_owned()),
+                name,
+                example,
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::{
@@ -74,7 +85,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::daemon::config::Config;
+    use crate::{daemon::config::Config, instance::substrate::android};
 
     /// Learns the field names of a struct from what it tells serde.
     struct Fields(&'static [&'static str]);
@@ -134,7 +145,12 @@ mod tests {
             ("admin", fields::<crate::api::admin::Config>()),
             ("tls", fields::<crate::tls::Config>()),
             ("log", fields::<crate::daemon::telemetry::Config>()),
+            ("substrate.emulator", fields::<android::Device>()),
+            ("substrate.redroid", fields::<android::Device>()),
+            ("substrate.cuttlefish", fields::<android::Device>()),
         ];
+        let kinds = fields::<android::Config>();
+        assert_eq!(kinds, ["emulator", "redroid", "cuttlefish"]);
         let mut expected = vec!["runtime_dir".to_owned(), "state_dir".to_owned()];
         for (section, names) in &sections {
             assert!(!names.is_empty(), "{section}");
@@ -146,7 +162,11 @@ mod tests {
         assert_eq!(documented, expected);
         let tops = fields::<Config>();
         assert!(tops.iter().all(|top| {
-            *top == "state_dir" || *top == "runtime_dir" || sections.iter().any(|(s, _)| s == top)
+            *top == "state_dir"
+                || *top == "runtime_dir"
+                || sections
+                    .iter()
+                    .any(|(s, _)| s.split('.').next() == Some(top))
         }));
     }
 }

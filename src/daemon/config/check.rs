@@ -1,6 +1,6 @@
 //! What no type can say of a configuration: ranges and what must agree.
 
-use std::{os::unix::ffi::OsStrExt, time::Duration};
+use std::{borrow::Cow, os::unix::ffi::OsStrExt, time::Duration};
 
 use super::{
     Config,
@@ -17,7 +17,7 @@ const SOCKET_PATH_MAX: usize = 107;
 /// A value that cannot be: the key and a sentence of what is allowed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Problem {
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     pub(super) sentence: String,
 }
 
@@ -29,8 +29,10 @@ pub(super) fn require(
     if holds {
         return Ok(());
     }
-    let sentence = sentence.into();
-    Err(Problem { key, sentence })
+    Err(Problem {
+        key: Cow::Borrowed(key),
+        sentence: sentence.into(),
+    })
 }
 
 /// The first problem, if there is one.
@@ -44,6 +46,12 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
     host(config)?;
     hooks(config)?;
     notice(config)?;
+    if let Some((key, sentence)) = config.substrate.problem() {
+        return Err(Problem {
+            key: Cow::Owned(key),
+            sentence,
+        });
+    }
     let url = &config.cdp.public_url;
     require(
         url.is_empty() || is_websocket_url(url),

@@ -79,15 +79,40 @@ impl Layers {
         let origin = Origin::File(path);
         for (name, value) in table {
             if let Value::Table(section) = value {
-                for (key, value) in section {
-                    self.set(&format!("{name}.{key}"), value, origin.clone())?;
-                }
-                self.require_section(&name, &origin)?;
+                self.add_section(&name, section, &origin)?;
             } else {
                 self.set(&name, value, origin.clone())?;
             }
         }
         Ok(())
+    }
+
+    fn add_section(
+        &mut self,
+        name: &str,
+        section: Table,
+        origin: &Origin,
+    ) -> Result<(), ConfigError> {
+        for (key, value) in section {
+            let path = format!("{name}.{key}");
+            if let Value::Table(inner) = value {
+                self.add_section(&path, inner, origin)?;
+            } else {
+                self.set(&path, value, origin.clone())?;
+            }
+        }
+        if self.is_section(name) {
+            Ok(())
+        } else {
+            Err(self.unknown(name, origin.clone()))
+        }
+    }
+
+    /// Whether there are keys in, or somewhere below, a section of this name.
+    fn is_section(&self, name: &str) -> bool {
+        let below = format!("{name}.");
+        let mut sections = self.keys.iter().filter_map(|key| key.section.as_deref());
+        sections.any(|section| section == name || section.starts_with(&below))
     }
 
     fn add_variable(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
@@ -99,7 +124,13 @@ impl Layers {
             let section = name[PREFIX.len()..].split('_').next().unwrap_or_default();
             let section = section.to_lowercase();
             let mut near: Vec<String> = (self.keys.iter())
-                .filter(|key| key.section.as_deref() == Some(section.as_str()))
+                .filter(|key| {
+                    let first = key
+                        .section
+                        .as_deref()
+                        .and_then(|name| name.split('.').next());
+                    first == Some(section.as_str())
+                })
                 .map(Key::variable)
                 .collect();
             if near.is_empty() {
@@ -130,16 +161,8 @@ impl Layers {
         Ok(())
     }
 
-    fn require_section(&self, name: &str, origin: &Origin) -> Result<(), ConfigError> {
-        let known = |key: &Key| key.section.as_deref() == Some(name);
-        if self.keys.iter().any(known) {
-            return Ok(());
-        }
-        Err(self.unknown(name, origin.clone()))
-    }
-
     fn unknown(&self, path: &str, origin: Origin) -> ConfigError {
-        let section = path.split_once('.').map(|(section, _)| section);
+        let section = path.rsplit_once('.').map(|(section, _)| section);
         let mut allowed: Vec<String> = (self.keys.iter())
             .filter(|key| key.section.as_deref() == section)
             .map(|key| key.name.clone())
@@ -196,11 +219,11 @@ impl Layers {
 
     /// Adds the origin to what a check found.
     pub(super) fn blame(&self, problem: Problem) -> ConfigError {
-        let origin =
-            (self.values.get(problem.key)).map_or(Origin::Default, |(_, origin)| origin.clone());
+        let origin = (self.values.get(problem.key.as_ref()))
+            .map_or(Origin::Default, |(_, origin)| origin.clone());
         ConfigError::BadValue {
             origin,
-            key: problem.key.to_owned(),
+            key: problem.key.into_owned(),
             problem: problem.sentence,
         }
     }
@@ -216,7 +239,7 @@ fn insert(table: &mut Table, path: &str, value: Value) {
                 .entry(section.to_owned())
                 .or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(inner) = inner {
-                inner.insert(key.to_owned(), value);
+                insert(inner, key, value);
             }
         }
     }

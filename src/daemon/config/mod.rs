@@ -44,6 +44,8 @@ pub struct Config {
     pub profile: profile::Config,
     /// Containers.
     pub instance: instance::Config,
+    /// Devices.
+    pub substrate: instance::substrate::android::Config,
     /// Browsers that are parked ahead of orders.
     pub pool: node::PoolConfig,
     /// Sessions.
@@ -75,6 +77,7 @@ impl Default for Config {
             host: monitor::Config::default(),
             profile: profile::Config::default(),
             instance: instance::Config::default(),
+            substrate: instance::substrate::android::Config::default(),
             pool: node::PoolConfig::default(),
             session: session::Config::default(),
             egress: routes::Config::default(),

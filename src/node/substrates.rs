@@ -1,0 +1,103 @@
+//! What can run here, and how much of it: by what the host can do, found out by using it.
+
+use std::path::Path;
+
+use super::{Config, Node, NodeError, admission};
+use crate::{
+    host::{Ability, Supply},
+    instance::{self, substrate::android},
+    model::{SessionSpec, Substrate},
+};
+
+/// One kind of what can run under a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubstrateStatus {
+    /// Which.
+    pub substrate: Substrate,
+    /// Sessions on it that may live at once.
+    pub capacity: u32,
+    /// Why that is none; empty where it is some.
+    pub reason: String,
+}
+
+/// What a host could run as it is configured, whoever asks. Opens a handful of device nodes.
+#[must_use]
+pub fn substrates(
+    node: &Config,
+    instance: &instance::Config,
+    devices: &android::Config,
+) -> Vec<SubstrateStatus> {
+    let max = admission::measured(node, instance).sessions;
+    all(devices, &Ability::look(Path::new("/")), max)
+}
+
+/// Every kind, in the order of the enumeration.
+fn all(devices: &android::Config, ability: &Ability, max: u32) -> Vec<SubstrateStatus> {
+    let one = |substrate| {
+        let supply = match devices.settled(substrate) {
+            None => Ok(Supply::Any),
+            Some(settled) => settled
+                .supply(ability)
+                .and_then(|_| Err("this node does not drive such devices yet".to_owned())),
+        };
+        let (capacity, reason) = match supply {
+            Ok(Supply::Any) => (max, String::new()),
+            Ok(Supply::Some(few)) => (max.min(few), String::new()),
+            Err(reason) => (0, reason),
+        };
+        SubstrateStatus {
+            substrate,
+            capacity,
+            reason,
+        }
+    };
+    Substrate::ALL.map(one).into()
+}
+
+impl Node {
+    /// What can run here now.
+    #[must_use]
+    pub fn substrates(&self) -> Vec<SubstrateStatus> {
+        let devices = &self.instances().tools().devices;
+        all(devices, &Ability::look(Path::new("/")), self.max_sessions())
+    }
+
+    /// Whether an order is for what can run here, and asks for a life that is long enough for it.
+    pub(super) fn runs(&self, spec: &SessionSpec) -> Result<(), NodeError> {
+        let substrate = spec.substrate;
+        let Some(settled) = self.instances().tools().devices.settled(substrate) else {
+            return Ok(());
+        };
+        let seen = self.substrates().into_iter();
+        let reason = seen
+            .filter(|one| one.substrate == substrate && one.capacity == 0)
+            .map(|one| one.reason)
+            .next();
+        if let Some(reason) = reason {
+            return Err(NodeError::NoSubstrate { substrate, reason });
+        }
+        let least = settled.least_ttl();
+        if spec.ttl < least {
+            return Err(NodeError::TooShort { substrate, least });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_bare_host_cannot_run_is_listed_with_its_reason() {
+        let listed = all(&android::Config::default(), &Ability::default(), 7);
+        let kinds: Vec<_> = listed.iter().map(|one| one.substrate).collect();
+        assert_eq!(kinds, Substrate::ALL);
+        let chromium = &listed[0];
+        assert_eq!((chromium.capacity, chromium.reason.as_str()), (7, ""));
+        for device in &listed[1..] {
+            assert_eq!(device.capacity, 0);
+            assert!(!device.reason.is_empty());
+        }
+    }
+}
