@@ -13,7 +13,7 @@ MINUTES ?= 8
 CARGO_DENY := 0.20.2
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
-.PHONY: help setup image host android-like packager deb build run lint deny test chaos failpoints fuzz clean-state
+.PHONY: help setup image host android-like packager deb build run lint deny test chaos failpoints fuzz test-android clean-state
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -72,6 +72,12 @@ failpoints: ## the agent killed between every two steps of a session's life
 
 fuzz: ## libFuzzer on the proxy's parsers, on the stable compiler, for MINUTES in all; a find is a failure
 	@fuzz/run $(MINUTES)
+
+test-android: host android-like tests/clients/node_modules ## ANDROID_E2E_IMAGE=… on a host that can run it: what any device must do
+	@[ -n "$(ANDROID_E2E_IMAGE)" ] || { echo "name an image: ANDROID_E2E_IMAGE=… make test-android (images/android/README.md)" >&2; exit 64; }
+	$(if $(findstring nextest,$(CARGO_TEST)),\
+	  cargo nextest run --locked -E 'binary(e2e) and test(/^devices::any::/)',\
+	  cargo test --locked --test e2e devices::any::)
 
 tests/clients/node_modules: tests/clients/package-lock.json
 	@echo "chaser: npm packages of the test clients"

@@ -127,6 +127,12 @@ impl Adb {
         }
     }
 
+    /// Whether both are the same connection.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.line, &other.line)
+    }
+
     /// Returns once the connection carries nothing any more: why. Cancel-safe.
     pub async fn lost(&self) -> Lost {
         let mut over = self.line.over.clone();

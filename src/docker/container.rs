@@ -1,15 +1,12 @@
 //! Containers: made, started, looked at, ended.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::{
     exec::{CreateExecOptions, StartExecOptions},
     models::{
-        ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig,
-        HostConfigLogConfig,
+        ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, DeviceMapping,
+        HostConfig, HostConfigLogConfig,
     },
     query_parameters::{
         CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
@@ -18,44 +15,7 @@ use bollard::{
 };
 use futures::StreamExt;
 
-use super::{ACT, Docker, DockerError, LOOK, signed, within};
-
-/// A container to be. What is not here is the same for all: see the module's documentation.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct ContainerSpec {
-    /// Name of the image.
-    pub image: String,
-    /// Arguments for the image's entry point; empty for the image's own.
-    pub command: Vec<String>,
-    /// `NAME=value`.
-    pub env: Vec<String>,
-    /// `uid:gid`; empty for the image's own.
-    pub user: String,
-    /// Labels: cannot change after creation.
-    pub labels: BTreeMap<String, String>,
-    /// Whether the root file system is read-only.
-    pub read_only: bool,
-    /// Private memory file systems: path → mount options.
-    pub tmpfs: BTreeMap<String, String>,
-    /// Size of `/dev/shm`.
-    pub shm_bytes: u64,
-    /// Memory limit, swap included.
-    pub memory_bytes: u64,
-    /// CPU limit, thousandths of a core.
-    pub cpu_millis: u32,
-    /// Process limit.
-    pub pids: u32,
-    /// Capabilities to drop; `ALL` drops all.
-    pub cap_drop: Vec<String>,
-    /// `no-new-privileges`, `seccomp=<json>`, ….
-    pub security_opt: Vec<String>,
-    /// OCI runtime; empty for Docker's default.
-    pub runtime: String,
-    /// The log is cut at this size.
-    pub log_max_bytes: u64,
-    /// What `stop` sends; `None` for the image's own.
-    pub stop_signal: Option<String>,
-}
+use super::{ACT, ContainerSpec, Docker, DockerError, LOOK, signed, within};
 
 /// A container as Docker sees it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,6 +229,7 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         user: some(&spec.user),
         labels: Some(spec.labels.clone().into_iter().collect()),
         stop_signal: spec.stop_signal.clone(),
+        volumes: Some(spec.volumes.clone()),
         host_config: Some(HostConfig {
             network_mode: Some("none".to_owned()),
             ipc_mode: Some("private".to_owned()),
@@ -281,6 +242,9 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
             nano_cpus: Some(i64::from(spec.cpu_millis) * 1_000_000),
             pids_limit: Some(i64::from(spec.pids)),
             cap_drop: Some(spec.cap_drop.clone()),
+            cap_add: Some(spec.cap_add.clone()),
+            devices: Some(spec.devices.iter().map(device).collect()),
+            privileged: Some(spec.privileged),
             security_opt: Some(spec.security_opt.clone()),
             runtime: some(&spec.runtime),
             log_config: Some(HostConfigLogConfig {
@@ -290,6 +254,14 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+fn device((of_host, inside): &(String, String)) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(of_host.clone()),
+        path_in_container: Some(inside.clone()),
+        cgroup_permissions: Some("rwm".to_owned()),
     }
 }
 
@@ -321,15 +293,4 @@ fn container(seen: ContainerInspectResponse) -> Container {
 
 fn bare(name: &str) -> String {
     name.trim_start_matches('/').to_owned()
-}
-
-/// Without the seccomp profile, which is ten kilobytes of JSON.
-impl fmt::Debug for ContainerSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ContainerSpec")
-            .field("image", &self.image)
-            .field("command", &self.command)
-            .field("labels", &self.labels)
-            .finish_non_exhaustive()
-    }
 }

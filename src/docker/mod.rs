@@ -9,15 +9,17 @@ mod container;
 mod error;
 mod event;
 mod image;
+mod spec;
 
 use std::time::Duration;
 
 use bollard::ClientVersion;
 
-pub use container::{Container, ContainerSpec};
+pub use container::Container;
 pub use error::DockerError;
 pub use event::{ContainerEvent, Happening};
 pub use image::ImageFacts;
+pub use spec::ContainerSpec;
 
 /// The oldest engine that is known to work: 20.10.
 const OLDEST: (usize, usize) = (1, 41);

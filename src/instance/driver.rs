@@ -65,7 +65,8 @@ impl Driver {
 
     /// The way up. An order to destroy calls it off; the step under way is always waited for.
     async fn start(&mut self) {
-        let starts = std::sync::Arc::clone(&self.tools.starts);
+        let (starts, limit) = self.tools.starting(self.row.substrate);
+        let starts = std::sync::Arc::clone(starts);
         let _permit = loop {
             tokio::select! {
                 permit = starts.acquire() => break permit,
@@ -73,7 +74,6 @@ impl Driver {
                 () = self.stop.cancelled() => return,
             }
         };
-        let limit = self.tools.config.start_timeout;
         let until = Instant::now() + limit;
         let called_off = CancellationToken::new();
         let (stage, doing) = watch::channel("nothing yet");
@@ -142,8 +142,7 @@ impl Driver {
         if let Some(container) = &attached.row.container {
             self.ooms.begin(container.pid);
         }
-        self.row.container = attached.row.container;
-        self.row.image = attached.row.image;
+        self.row = attached.row;
         self.held = Some(attached.held);
         self.phone = Some(attached.phone);
         if let Err(error) = self.step(Input::Attached).await {
@@ -260,10 +259,13 @@ impl Driver {
         let profile = tools.profiles.named(&self.row.profile);
         let profile = profile.ok_or(InstanceError::NotHeld)?;
         let limit = tools.config.start_timeout;
-        match tools.relay.attach(id, &profile, limit).await {
+        let device = self.row.on_device.clone();
+        let device = device.as_deref();
+        match tools.relay.attach(id, &profile, device, limit).await {
             Err(RelayError::Unknown(_)) => {
                 self.send_sockets().await?;
-                self.tools.relay.attach(id, &profile, limit).await?;
+                let relay = &self.tools.relay;
+                relay.attach(id, &profile, device, limit).await?;
             }
             attached => drop(attached?),
         }

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::machine::Denied;
+use super::{machine::Denied, substrate::android::Failed};
 use crate::{
     docker::DockerError,
     journal::JournalError,
@@ -54,9 +54,29 @@ pub enum StartError {
         /// What was going on.
         stage: &'static str,
     },
+    /// A device that does not come up.
+    #[error("the device is not coming up: {failed}{}", said(evidence))]
+    Device {
+        /// Which rung it did not reach.
+        failed: Failed,
+        /// The last lines of its log; empty where nobody could be asked.
+        evidence: String,
+    },
+    /// Others have them all.
+    #[error(
+        "every binder of this host is another device's; load its module with more, three for each"
+    )]
+    NoBinder,
     /// Nobody wants it any more.
     #[error("the start was called off")]
     CalledOff,
+}
+
+fn said(evidence: &str) -> String {
+    if evidence.is_empty() {
+        return String::new();
+    }
+    format!("; its log ends: {evidence}")
 }
 
 impl StartError {
@@ -79,6 +99,8 @@ impl StartError {
             Self::Relay(_) => ("attach_failed", Blame::Substrate),
             Self::Journal(_) => ("journal_failed", Blame::Agent),
             Self::TooSlow { .. } => ("start_timeout", Blame::Substrate),
+            Self::Device { failed, .. } => (failed.code(), Blame::Substrate),
+            Self::NoBinder => ("no_binder", Blame::Host),
             Self::CalledOff => ("called_off", Blame::Client),
         };
         let message = if let Self::Docker(DockerError::ImageMissing { image }) = self {

@@ -23,6 +23,15 @@ impl Tools {
         Ok(seen)
     }
 
+    /// The image of a device; Docker is asked each time, which is nothing beside a boot.
+    pub(super) async fn device_image(&self, name: &str) -> Result<ImageFacts, StartError> {
+        let seen = self.docker.image(name).await?;
+        let missing = || DockerError::ImageMissing {
+            image: name.to_owned(),
+        };
+        Ok(seen.ok_or_else(missing)?)
+    }
+
     /// What is known of the image is not so any more.
     pub(super) fn forget_image(&self) {
         *self.image.lock() = None;

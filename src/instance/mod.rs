@@ -10,6 +10,7 @@
 //! the instance's id, so a crashed agent finds it all again by name.
 
 mod autopsy;
+mod config;
 mod destroy;
 mod driver;
 mod error;
@@ -31,19 +32,24 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use autopsy::Autopsy;
+pub use config::Config;
 pub use error::{InstanceError, StartError};
 pub use handle::{Instance, Phone, View};
 pub use start::binding;
 
-use self::{driver::Driver, ooms::Ooms, start::Held, substrate::android};
+use self::{
+    driver::Driver,
+    ooms::Ooms,
+    start::Held,
+    substrate::android::{self, Binders},
+};
 use crate::{
     docker::{Container, Docker, ImageFacts},
     journal::{InstanceRow, Journal},
-    model::{InstanceId, InstancePhase, NodeId},
+    model::{InstanceId, InstancePhase, NodeId, Substrate},
     netns,
     profile::Catalogue,
     relay::{
@@ -62,51 +68,8 @@ pub const NODE_LABEL: &str = "chaser.node";
 const MAILBOX: usize = 16;
 /// How many containers are taken down at once: more take the cores from the sessions that go on.
 const REMOVALS: usize = 2;
-
-/// `[instance]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Name of the Chromium image.
-    pub image: String,
-    /// Memory limit of one container, bytes.
-    pub memory_bytes: u64,
-    /// CPU limit of one container, thousandths of a core.
-    pub cpu_millis: u32,
-    /// Process limit of one container.
-    pub pids: u32,
-    /// `/dev/shm` of one container, bytes.
-    pub shm_bytes: u64,
-    /// `/tmp` and profile of one container (tmpfs, counted as its memory), bytes.
-    pub scratch_bytes: u64,
-    /// OCI runtime: empty for Docker's default, `runsc`, `kata`, ….
-    pub runtime: String,
-    /// From the first Docker call to an attached phone; longer is a failure.
-    #[serde(with = "crate::model::duration")]
-    pub start_timeout: Duration,
-    /// How long a browser may answer nobody before it counts as dead.
-    #[serde(with = "crate::model::duration")]
-    pub hang_timeout: Duration,
-    /// How many containers may start at once.
-    pub concurrent_starts: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            image: "chaser/chromium:latest".to_owned(),
-            memory_bytes: 2 << 30,
-            cpu_millis: 2_000,
-            pids: 512,
-            shm_bytes: 256 << 20,
-            scratch_bytes: 512 << 20,
-            runtime: String::new(),
-            start_timeout: Duration::from_secs(60),
-            hang_timeout: Duration::from_secs(30),
-            concurrent_starts: 4,
-        }
-    }
-}
+/// How many devices boot at once: more make each other's ADB time out.
+const BOOTS: usize = 2;
 
 /// Name of the container of an instance: the idempotency key of its creation.
 #[must_use]
@@ -138,6 +101,10 @@ pub struct Tools {
     /// How long things take.
     pub steps: Steps,
     starts: Arc<Semaphore>,
+    /// Boots of devices, which take the host as no browser does.
+    boots: Arc<Semaphore>,
+    /// Which device has which of the host's binders.
+    binders: Arc<Binders>,
     removals: Arc<Semaphore>,
     /// What was known of the image last: each start looks whether it still holds.
     image: Arc<Mutex<Option<ImageFacts>>>,
@@ -168,8 +135,18 @@ impl Tools {
             paths,
             steps: Steps::default(),
             starts: Arc::new(Semaphore::new(starts)),
+            boots: Arc::new(Semaphore::new(BOOTS)),
+            binders: Arc::default(),
             removals: Arc::new(Semaphore::new(REMOVALS)),
             image: Arc::default(),
+        }
+    }
+
+    /// What bounds the starts of a substrate, and how long one may take.
+    fn starting(&self, substrate: Substrate) -> (&Arc<Semaphore>, Duration) {
+        match self.devices.settled(substrate) {
+            Some(device) => (&self.boots, device.least_ttl()),
+            None => (&self.starts, self.config.start_timeout),
         }
     }
 
@@ -281,6 +258,9 @@ impl Instances {
         if let (Some(_), Some(container)) = (&held, &row.container) {
             ooms.begin(container.pid);
         }
+        if let Some(three) = &row.binders {
+            self.tools.binders.keep(row.id, (**three).clone());
+        }
         let instance = Instance {
             id: row.id,
             mailbox,
@@ -289,7 +269,7 @@ impl Instances {
         };
         self.all.lock().insert(row.id, instance.clone());
         let (tools, all, id) = (self.tools.clone(), Arc::clone(&self.all), row.id);
-        let changes = Arc::clone(&self.changes);
+        let (changes, binders) = (Arc::clone(&self.changes), Arc::clone(&tools.binders));
         self.tasks.spawn("instance", move |stop| async move {
             let driver = Driver {
                 tools,
@@ -307,6 +287,7 @@ impl Instances {
             Box::pin(driver.run()).await;
             if !stop.is_cancelled() {
                 all.lock().remove(&id);
+                binders.take_back(id);
                 changes.send_modify(|count| *count += 1);
             }
         });

@@ -11,6 +11,7 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
+    path::Path,
     sync::Arc,
 };
 
@@ -18,14 +19,22 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span};
 
-use super::{Phone, StartError, Tools, strays, substrate::chromium};
+use super::{
+    Phone, StartError, Tools, strays,
+    substrate::{
+        android::{self, Settled, Up},
+        chromium,
+    },
+};
 use crate::{
-    docker::{Container, DockerError},
+    docker::{Container, ContainerSpec, DockerError, ImageFacts},
+    host::{Ability, Need},
     journal::{Binding, InstanceRow},
+    model::OnDevice,
     netns::{self, Made},
     profile::Profile,
     relay::client::RelayError,
-    runtime::{Step, failpoint},
+    runtime::{Step, cores, failpoint},
 };
 
 /// Sockets toward DevTools that an instance starts with.
@@ -46,12 +55,14 @@ pub(super) struct Requested<'a> {
 struct Started<'a> {
     asked: Requested<'a>,
     profile: Arc<Profile>,
+    device: Option<Settled>,
     container: Container,
 }
 
 struct Furnished<'a> {
     asked: Requested<'a>,
     profile: Arc<Profile>,
+    device: Option<Settled>,
     pidfd: OwnedFd,
     made: Made,
 }
@@ -97,7 +108,6 @@ impl<'a> Requested<'a> {
         self.go_on("making the container")?;
         let Tools {
             docker,
-            config,
             profiles,
             steps,
             ..
@@ -110,13 +120,12 @@ impl<'a> Requested<'a> {
         let (profile, _moved) = profile.moved(&there.time_zone, &there.languages);
         let profile = Arc::new(profile);
         let name = super::container_name(self.row.id);
+        let device = self.tools.devices.settled(self.row.substrate);
         let container = loop {
-            let image = self.tools.image().await?;
-            let mut spec = chromium::container(&config.image, &profile, config);
-            if let Some(major) = chromium::major(&image.labels) {
-                spec.command
-                    .push(chromium::user_agent_flag(&profile, major));
-            }
+            let (image, mut spec) = match &device {
+                None => self.browser(&profile).await?,
+                Some(device) => self.device(device).await?,
+            };
             spec.labels.extend(self.tools.labels(self.row.id));
             spec.env.extend(strays::marks(self.tools.node, self.row.id));
             let created = docker.create(&name, &spec);
@@ -142,8 +151,37 @@ impl<'a> Requested<'a> {
         Ok(Started {
             asked: self,
             profile,
+            device,
             container,
         })
+    }
+
+    async fn browser(&self, profile: &Profile) -> Result<(ImageFacts, ContainerSpec), StartError> {
+        let config = &self.tools.config;
+        let image = self.tools.image().await?;
+        let mut spec = chromium::container(&config.image, profile, config);
+        if let Some(major) = chromium::major(&image.labels) {
+            spec.command.push(chromium::user_agent_flag(profile, major));
+        }
+        Ok((image, spec))
+    }
+
+    async fn device(&mut self, of: &Settled) -> Result<(ImageFacts, ContainerSpec), StartError> {
+        let image = self.tools.device_image(&of.device.image).await?;
+        if of.needs.contains(&Need::Binder) {
+            let all = Ability::look(Path::new("/")).binder_triples();
+            // None at all where each container makes its own.
+            if !all.is_empty() {
+                let given = self.tools.binders.give(self.row.id, all);
+                self.row.binders = Some(Box::new(given.ok_or(StartError::NoBinder)?));
+            }
+        }
+        let (binders, runtime) = (self.row.binders.as_deref(), &self.tools.config.runtime);
+        let mut spec = android::container(of, binders, runtime);
+        // Docker refuses to promise more cores than there are.
+        let cores = u32::try_from(cores()).unwrap_or(1);
+        spec.cpu_millis = spec.cpu_millis.min(cores.saturating_mul(1_000));
+        Ok((image, spec))
     }
 }
 
@@ -168,6 +206,7 @@ impl<'a> Started<'a> {
         Ok(Furnished {
             asked: self.asked,
             profile: self.profile,
+            device: self.device,
             pidfd,
             made,
         })
@@ -177,11 +216,16 @@ impl<'a> Started<'a> {
 impl Furnished<'_> {
     async fn attach(self) -> Result<Attached, StartError> {
         let Self {
-            asked,
+            mut asked,
             profile,
+            device,
             pidfd,
             made,
         } = self;
+        let up = match &device {
+            Some(device) => Some(asked.climb(device, &pidfd).await?),
+            None => None,
+        };
         asked.go_on("waiting for the browser")?;
         let id = asked.row.id;
         let held = Held {
@@ -194,18 +238,40 @@ impl Furnished<'_> {
             .await?;
         failpoint(format_args!("start handed over"));
         let limit = asked.until.saturating_duration_since(Instant::now());
-        let attach = relay.attach(id, &profile, limit);
+        let attach = relay.attach(id, &profile, asked.row.on_device.as_deref(), limit);
         let attach = attach.instrument(debug_span!("attach"));
         let attached = tokio::select! {
             attached = asked.tools.steps.time(Step::InstanceAttach, attach) => attached?,
             () = asked.called_off.cancelled() => return Err(StartError::CalledOff),
         };
         failpoint(format_args!("start attached"));
+        let mut phone = Phone::read(&profile, &attached.product, &asked.row.image);
+        if let Some(up) = up {
+            phone.device = up.device;
+        }
         Ok(Attached {
-            phone: Phone::read(&profile, &attached.product, &asked.row.image),
+            phone,
             row: asked.row,
             held,
         })
+    }
+}
+
+impl Requested<'_> {
+    /// Brings a device up, and writes down where its browser is.
+    async fn climb(&mut self, device: &Settled, pidfd: &OwnedFd) -> Result<Up, StartError> {
+        self.go_on("waiting for the device")?;
+        let up = tokio::select! {
+            up = android::up(device, pidfd.as_fd(), self.stage) => up,
+            () = self.called_off.cancelled() => return Err(StartError::CalledOff),
+        };
+        let up = up.map_err(|(failed, evidence)| StartError::Device { failed, evidence })?;
+        self.row.on_device = Some(Box::new(OnDevice {
+            adb_port: device.kind.adb_port,
+            socket: up.socket.clone(),
+        }));
+        self.tools.journal.instance(self.row.clone()).await?;
+        Ok(up)
     }
 }
 
@@ -238,7 +304,8 @@ async fn explain(tools: &Tools, row: &InstanceRow, error: StartError) -> StartEr
         StartError::Replaced
         | StartError::Namespace(_)
         | StartError::Process(_)
-        | StartError::TooSlow { .. } => true,
+        | StartError::TooSlow { .. }
+        | StartError::Device { .. } => true,
         // The relay says nothing about the container when it is the relay that is away.
         StartError::Relay(inner) => !matches!(inner, RelayError::Unreachable(_)),
         StartError::Docker(DockerError::Gone { .. }) => true,
@@ -246,6 +313,7 @@ async fn explain(tools: &Tools, row: &InstanceRow, error: StartError) -> StartEr
         | StartError::Docker(_)
         | StartError::BrowserExited { .. }
         | StartError::Journal(_)
+        | StartError::NoBinder
         | StartError::CalledOff => false,
     };
     if !telling {

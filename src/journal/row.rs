@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::model::{
-    BootInstant, EndReason, Ending, Failure, InstanceId, InstancePhase, Phase, SessionId,
-    SessionSpec, Traffic, Why,
+    BootInstant, EndReason, Ending, Failure, InstanceId, InstancePhase, OnDevice, Phase, SessionId,
+    SessionSpec, Substrate, Traffic, Why,
 };
 
 /// A session, whole.
@@ -85,6 +85,15 @@ pub struct InstanceRow {
     pub phase: InstancePhase,
     /// Name of its device profile.
     pub profile: String,
+    /// What it runs.
+    #[serde(default)]
+    pub substrate: Substrate,
+    /// Of a device: where its browser is, once it was found.
+    #[serde(default)]
+    pub on_device: Option<Box<OnDevice>>,
+    /// Of a device: the host's binders that it has.
+    #[serde(default)]
+    pub binders: Option<Box<[String; 3]>>,
     /// The container, once it was started.
     pub container: Option<Binding>,
     /// Id of the image that it runs, once it was started.
@@ -103,10 +112,19 @@ impl InstanceRow {
             id,
             phase: InstancePhase::Starting,
             profile,
+            substrate: Substrate::Chromium,
+            on_device: None,
+            binders: None,
             container: None,
             image: String::new(),
             ahead,
         }
+    }
+
+    /// The same of another substrate.
+    #[must_use]
+    pub fn on(self, substrate: Substrate) -> Self {
+        Self { substrate, ..self }
     }
 
     /// One of which nothing is known but that it must go.

@@ -47,6 +47,18 @@ pub enum NodeError {
         /// The shortest that is granted.
         least: Duration,
     },
+    /// A place, but not the memory that a guest takes.
+    #[error(
+        "no {substrate} is admitted: it is given {needed} bytes of memory, and {left} are left"
+    )]
+    NoMemory {
+        /// What was ordered.
+        substrate: Substrate,
+        /// Bytes that are left beyond the host's reserve.
+        left: u64,
+        /// Bytes that it is given.
+        needed: u64,
+    },
     /// No room.
     #[error("this node runs {max} sessions at most and has no room now")]
     Full {
@@ -119,6 +131,7 @@ impl NodeError {
             Self::Route(RouteError::Exhausted(exhausted)) => exhausted.retry_after,
             Self::Full { .. }
             | Self::NoSubstrate { .. }
+            | Self::NoMemory { .. }
             | Self::TooShort { .. }
             | Self::Unknown { .. }
             | Self::OtherSpec { .. }
@@ -144,7 +157,10 @@ impl Classify for NodeError {
                 Class::Conflict
             }
             Self::Relay(error) => error.class(),
-            Self::Full { .. } | Self::Short { .. } | Self::Strained { .. } => Class::Exhausted,
+            Self::Full { .. }
+            | Self::NoMemory { .. }
+            | Self::Short { .. }
+            | Self::Strained { .. } => Class::Exhausted,
             Self::Route(error) => error.class(),
             Self::NotReady { .. } | Self::Stopping => Class::Unavailable,
             Self::Journal(error) => error.class(),

@@ -11,7 +11,9 @@ use super::{
 use crate::{
     instance::{self, Instance, View},
     journal::SessionRow,
-    model::{EgressWish, EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic, Why},
+    model::{
+        EgressWish, EndReason, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic, Why,
+    },
     runtime::{boot_now, wall_now},
     session::{Grant, Session, SlotChange, Snapshot},
 };
@@ -103,8 +105,10 @@ impl Node {
             spec,
         };
         let (profile, wish) = (row.spec.profile.clone(), row.spec.egress.clone());
+        // Only browsers are kept parked.
+        let pooled = (row.spec.substrate == Substrate::Chromium).then_some(&*profile);
         self.sessions()
-            .order(row, |live| self.grant(live, instance, (&profile, &wish)))
+            .order(row, |live| self.grant(live, instance, (pooled, &wish)))
     }
 
     /// What a new session is given: a parked instance where there is one, room for another where not.
@@ -112,10 +116,10 @@ impl Node {
         &self,
         live: usize,
         fresh: InstanceId,
-        (profile, wish): (&str, &EgressWish),
+        (pooled, wish): (Option<&str>, &EgressWish),
     ) -> Result<Grant, NodeError> {
         let (pool, max) = (self.pool(), self.max_sessions());
-        let slot = pool.take(profile, self.instances());
+        let slot = pooled.and_then(|profile| pool.take(profile, self.instances()));
         let room = Room {
             max: usize::try_from(max).unwrap_or(usize::MAX),
             live,
@@ -142,7 +146,9 @@ impl Node {
         };
         match (route, slot) {
             (Ok(route), slot) => {
-                pool.ordered(profile, slot.is_some());
+                if let Some(profile) = pooled {
+                    pool.ordered(profile, slot.is_some());
+                }
                 if let Some(slot) = &slot {
                     self.tell(slot, SlotChange::Claimed);
                 }

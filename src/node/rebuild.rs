@@ -116,7 +116,7 @@ async fn found(
     let row = InstanceRow {
         phase: InstancePhase::Bound,
         container: seen.as_ref().map(binding),
-        ..InstanceRow::new(instance, session.spec.profile.clone(), None)
+        ..InstanceRow::new(instance, session.spec.profile.clone(), None).on(session.spec.substrate)
     };
     let outcome = match node.journal().find(&session.id).await {
         // Known, and the instance is not: it had been given up.

@@ -36,9 +36,7 @@ fn all(devices: &android::Config, ability: &Ability, max: u32) -> Vec<SubstrateS
     let one = |substrate| {
         let supply = match devices.settled(substrate) {
             None => Ok(Supply::Any),
-            Some(settled) => settled
-                .supply(ability)
-                .and_then(|_| Err("this node does not drive such devices yet".to_owned())),
+            Some(settled) => settled.supply(ability),
         };
         let (capacity, reason) = match supply {
             Ok(Supply::Any) => (max, String::new()),
@@ -68,25 +66,67 @@ impl Node {
         let Some(settled) = self.instances().tools().devices.settled(substrate) else {
             return Ok(());
         };
-        let seen = self.substrates().into_iter();
-        let reason = seen
-            .filter(|one| one.substrate == substrate && one.capacity == 0)
-            .map(|one| one.reason)
-            .next();
-        if let Some(reason) = reason {
-            return Err(NodeError::NoSubstrate { substrate, reason });
-        }
+        let mut seen = self.substrates().into_iter();
+        let capacity = match seen.find(|one| one.substrate == substrate) {
+            Some(one) if one.capacity > 0 => one.capacity,
+            other => {
+                let reason = other.map_or_else(String::new, |one| one.reason);
+                return Err(NodeError::NoSubstrate { substrate, reason });
+            }
+        };
         let least = settled.least_ttl();
         if spec.ttl < least {
             return Err(NodeError::TooShort { substrate, least });
         }
-        Ok(())
+        let all = self.sessions().all();
+        let live = all
+            .iter()
+            .filter(|one| one.row().spec.substrate == substrate);
+        has_room(
+            (u32::try_from(live.count()).unwrap_or(u32::MAX), capacity),
+            (self.guard().spare_memory(), settled.memory_bytes),
+        )
+        .map_err(|lack| match lack {
+            Lack::Places => NodeError::Full { max: capacity },
+            Lack::Memory(left) => NodeError::NoMemory {
+                substrate,
+                left,
+                needed: settled.memory_bytes,
+            },
+        })
+    }
+}
+
+/// What there is too little of for another device.
+#[derive(Debug, PartialEq, Eq)]
+enum Lack {
+    Places,
+    /// So much is left.
+    Memory(u64),
+}
+
+/// Whether another device fits: a guest takes all the memory that it is given.
+fn has_room((live, capacity): (u32, u32), (spare, needed): (Option<u64>, u64)) -> Result<(), Lack> {
+    if live >= capacity {
+        return Err(Lack::Places);
+    }
+    match spare {
+        Some(left) if left < needed => Err(Lack::Memory(left)),
+        _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_fits_where_there_is_a_place_and_all_its_memory() {
+        assert_eq!(has_room((1, 2), (Some(6), 6)), Ok(()));
+        assert_eq!(has_room((1, 2), (None, 6)), Ok(()));
+        assert_eq!(has_room((2, 2), (Some(6), 6)), Err(Lack::Places));
+        assert_eq!(has_room((1, 2), (Some(5), 6)), Err(Lack::Memory(5)));
+    }
 
     #[test]
     fn what_a_bare_host_cannot_run_is_listed_with_its_reason() {

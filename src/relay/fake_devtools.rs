@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_tungstenite::{accept_async, tungstenite::Message};
 
-use super::Dialer;
+use super::DevTools;
 use crate::runtime::Tasks;
 
 /// The fake; dropping it cuts every connection.
@@ -60,12 +60,12 @@ impl FakeBrowser {
         browser
     }
 
-    pub(super) fn dialer(&self) -> Arc<Dialer> {
+    pub(super) fn devtools(&self) -> Arc<DevTools> {
         let sockets = (0..64).map(|_| {
             let kind = socket2::Type::STREAM.nonblocking();
             OwnedFd::from(socket2::Socket::new(socket2::Domain::IPV4, kind, None).unwrap())
         });
-        Arc::new(Dialer::new(self.address, sockets))
+        Arc::new(DevTools::direct(self.address, sockets))
     }
 
     pub(super) fn say(&self, message: Message) {

@@ -12,6 +12,7 @@
 //! killing the agent interrupts nothing in this process.
 
 pub mod client;
+mod devtools;
 mod dialer;
 pub mod egress;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
+pub use devtools::DevTools;
 pub use dialer::Dialer;
 pub use view::{Browser, ClientGuard, Clients, Live, SessionView};
 pub use way::{Login, Place, Position, Scheme, Upstream, Way};

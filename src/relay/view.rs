@@ -11,7 +11,7 @@ use std::{
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use super::{Dialer, meter::Meter, supervisor::Supervisor};
+use super::{DevTools, meter::Meter, supervisor::Supervisor};
 use crate::{
     model::{BootInstant, EndReason, Ending, SessionId},
     runtime::boot_now,
@@ -41,7 +41,7 @@ pub struct Live {
     /// Whose it is.
     pub session: SessionId,
     /// Toward DevTools.
-    pub dialer: Arc<Dialer>,
+    pub devtools: Arc<DevTools>,
     /// The counters.
     pub meter: Arc<Meter>,
     /// What the browser said of itself.

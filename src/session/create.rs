@@ -96,7 +96,8 @@ impl<G: Ground> Driver<G> {
 
     /// Another instance in place of a parked one that cannot be had, with its address.
     async fn instead(&mut self, parked: InstanceId) -> Result<InstanceRow, JournalError> {
-        let fresh = InstanceRow::new(InstanceId::random(), self.row.spec.profile.clone(), None);
+        let fresh = InstanceRow::new(InstanceId::random(), self.row.spec.profile.clone(), None)
+            .on(self.row.spec.substrate);
         self.ground.instead(parked, fresh.id).await?;
         self.row.instance = fresh.id;
         self.row.device = None;

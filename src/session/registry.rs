@@ -191,7 +191,8 @@ impl<G: Ground> Sessions<G> {
             Under::Parked(instance)
         } else {
             let profile = row.spec.profile.clone();
-            Under::Fresh(InstanceRow::new(row.instance, profile, None))
+            let instance = InstanceRow::new(row.instance, profile, None);
+            Under::Fresh(instance.on(row.spec.substrate))
         };
         let (accepted, told) = watch::channel(None);
         let fresh = Fresh {

@@ -11,6 +11,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+use super::SECCOMP;
 use crate::{
     docker::ContainerSpec,
     instance::Config,
@@ -28,10 +29,6 @@ pub const RECIPE_LABEL: &str = "chaser.recipe";
 pub const PATCH_LABEL: &str = "chaser.platform-patch";
 /// The image's label that says whether the shim for memory, cores and Wi-Fi is in it: `1` or `0`.
 pub const SHIM_LABEL: &str = "chaser.phone-shim";
-
-/// Docker's default rules without what Chromium does not need, and with the namespaces that its
-/// sandbox does need.
-const SECCOMP: &str = include_str!("../../../images/chromium/seccomp.json");
 
 /// The only place to write; it goes with the container.
 const SCRATCH: &str = "/tmp";
@@ -109,6 +106,7 @@ pub fn container(image: &str, profile: &Profile, config: &Config) -> ContainerSp
         runtime: config.runtime.clone(),
         log_max_bytes: LOG_BYTES,
         stop_signal: None,
+        ..ContainerSpec::default()
     }
 }
 

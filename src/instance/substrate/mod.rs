@@ -3,3 +3,7 @@
 
 pub mod android;
 pub mod chromium;
+
+/// Docker's default rules without what Chromium does not need, and with the namespaces that its
+/// sandbox does need.
+const SECCOMP: &str = include_str!("../../../images/chromium/seccomp.json");

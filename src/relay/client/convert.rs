@@ -7,7 +7,11 @@ use super::{
     Bind, Ended, Expected, Held, Inventory, Look, RelayError, RelayEvent, Settings, Tally, exposed,
 };
 use crate::{
-    model::{Blame, BootInstant, Bounds, Ending, HostTraffic, Targets, Traffic, Written},
+    model::{
+        Blame, BootInstant, Bounds, Ending, HostTraffic, InstanceId, OnDevice, Targets, Traffic,
+        Written,
+    },
+    profile::Profile,
     relay::{PROTOCOL, Place, Way},
     wire::relay as pb,
 };
@@ -93,6 +97,23 @@ pub(super) fn expect(epoch: u64, expected: &Expected) -> pb::ExpectRequest {
         until: Some(instant(expected.until)),
         token: exposed(expected.token.as_ref()),
     }
+}
+
+pub(super) fn attach(
+    agent_epoch: u64,
+    instance: InstanceId,
+    profile: &Profile,
+    on_device: Option<&OnDevice>,
+) -> Result<pb::AttachRequest, serde_json::Error> {
+    Ok(pb::AttachRequest {
+        agent_epoch,
+        instance_id: instance.to_string(),
+        profile: serde_json::to_vec(profile)?,
+        on_device: on_device.map(|device| pb::OnDevice {
+            adb_port: device.adb_port.into(),
+            socket: device.socket.clone(),
+        }),
+    })
 }
 
 pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {

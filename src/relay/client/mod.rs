@@ -27,7 +27,9 @@ use super::{
     handover::{self, Packet},
 };
 use crate::{
-    model::{Blame, BootInstant, EndReason, Ending, HostTraffic, InstanceId, SessionId, Why},
+    model::{
+        Blame, BootInstant, EndReason, Ending, HostTraffic, InstanceId, OnDevice, SessionId, Why,
+    },
     profile::Profile,
     wire::relay::{self as pb, relay_service_client::RelayServiceClient},
 };
@@ -166,13 +168,10 @@ impl RelayClient {
         &self,
         instance: InstanceId,
         profile: &Profile,
+        on_device: Option<&OnDevice>,
         limit: Duration,
     ) -> Result<Attached, RelayError> {
-        let request = pb::AttachRequest {
-            agent_epoch: self.epoch,
-            instance_id: instance.to_string(),
-            profile: serde_json::to_vec(profile)?,
-        };
+        let request = convert::attach(self.epoch, instance, profile, on_device)?;
         let answer = within(limit, self.rpc.clone().attach(request)).await?;
         Ok(Attached {
             product: answer.browser_product,

@@ -10,10 +10,6 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
     sync::{mpsc, watch},
     time::timeout,
 };
@@ -28,7 +24,7 @@ use super::{
 };
 use crate::{
     model::EndReason,
-    relay::{ClientGuard, Live, SessionView},
+    relay::{ClientGuard, Live, SessionView, devtools},
     tls::{ReadHalf, Stream, WriteHalf},
 };
 
@@ -46,7 +42,7 @@ pub(super) struct Client {
     pub(super) stream: Stream,
     /// What came from the client with its handshake.
     pub(super) read: BytesMut,
-    pub(super) browser: TcpStream,
+    pub(super) browser: devtools::Stream,
     pub(super) browser_read: BytesMut,
     pub(super) live: Arc<Live>,
     pub(super) view: watch::Receiver<SessionView>,
@@ -89,6 +85,7 @@ impl Client {
                 profile: &profile,
                 user_agent: &live.browser.user_agent,
                 overrides: &overrides,
+                is_device: live.supervisor.is_device(),
             },
             own: &own,
             max_message,
@@ -178,7 +175,7 @@ async fn over(view: &mut watch::Receiver<SessionView>) -> Option<EndReason> {
 }
 
 /// Closes the browser's side and waits until the browser has.
-async fn part(from_browser: &mut OwnedReadHalf, mut to_browser: OwnedWriteHalf) {
+async fn part(from_browser: &mut devtools::ReadHalf, mut to_browser: devtools::WriteHalf) {
     let noticed = async {
         to_browser.shutdown().await?;
         drain(from_browser).await

@@ -6,7 +6,6 @@ use std::{io, time::Duration};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::OwnedReadHalf,
     sync::{mpsc, watch},
     time::timeout,
 };
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     cdp::{Header, Opcode, Step, Walker, close_payload, frame},
-    relay::meter::Meter,
+    relay::{devtools, meter::Meter},
     tls::WriteHalf,
 };
 
@@ -77,7 +76,7 @@ pub(super) enum DownEnd {
 
 /// The direction to the client.
 pub(super) struct Down<'a> {
-    browser: &'a mut OwnedReadHalf,
+    browser: &'a mut devtools::ReadHalf,
     client: WriteHalf,
     read: BytesMut,
     room: Room,
@@ -101,7 +100,7 @@ enum Begun {
 
 impl<'a> Down<'a> {
     pub(super) fn new(
-        browser: &'a mut OwnedReadHalf,
+        browser: &'a mut devtools::ReadHalf,
         client: WriteHalf,
         read: BytesMut,
         queue: mpsc::Receiver<Outgoing>,

@@ -14,7 +14,6 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::TcpStream,
     sync::watch,
     time::{sleep, timeout},
 };
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     cdp::{self, accept_key},
-    relay::{Browser, ClientGuard, Live, SessionView},
+    relay::{Browser, ClientGuard, Live, SessionView, devtools},
     tls::Stream,
 };
 
@@ -190,9 +189,9 @@ async fn reach(
     live: &Live,
     path: &str,
     view: &mut watch::Receiver<SessionView>,
-) -> Result<(TcpStream, BytesMut), Refusal> {
+) -> Result<(devtools::Stream, BytesMut), Refusal> {
     let opened = async {
-        let mut stream = live.dialer.connect().await?;
+        let mut stream = live.devtools.connect().await?;
         let read = cdp::open(&mut stream, path).await?;
         Ok::<_, cdp::CdpError>((stream, read))
     };
@@ -218,7 +217,7 @@ async fn reach(
 
 /// A client between the 101 and its first frame.
 struct Attaching {
-    browser: TcpStream,
+    browser: devtools::Stream,
     browser_read: BytesMut,
     live: Arc<Live>,
     guard: ClientGuard,

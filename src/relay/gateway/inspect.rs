@@ -37,7 +37,7 @@ pub(super) async fn answer(
     };
     let method = Wanted::Inspect(what.clone()).method();
     let answered = async {
-        let stream = live.dialer.connect().await?;
+        let stream = live.devtools.connect().await?;
         cdp::request(stream, method, &path).await
     };
     let (status, body) = answered.await.map_err(unavailable)?;

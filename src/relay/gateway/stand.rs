@@ -53,14 +53,14 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 impl Stand {
     pub(super) async fn new(token: Option<&str>) -> Self {
         let (browser, tasks) = (FakeBrowser::start().await, Tasks::default());
-        let (dialer, meter) = (browser.dialer(), Arc::new(Meter::detached()));
+        let (devtools, meter) = (browser.devtools(), Arc::new(Meter::detached()));
         let profile = Arc::new(phone());
-        let supervisor = supervisor::start(Arc::clone(&dialer), profile, patient(), &tasks).await;
+        let supervisor = supervisor::start(Arc::clone(&devtools), profile, patient(), &tasks).await;
         let supervisor = supervisor.unwrap();
         let (session, token) = (SessionId::random(), token.map(SecretString::from));
         let live = Arc::new(Live {
             session: session.clone(),
-            dialer,
+            devtools,
             browser: supervisor.browser().clone(),
             supervisor,
             token: token.clone(),

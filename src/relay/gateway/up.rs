@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::OwnedWriteHalf,
     sync::mpsc,
     time::timeout,
 };
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     cdp::{Header, Joiner, Message, Opcode, Sender, Violation, frame},
-    relay::meter::Meter,
+    relay::{devtools::WriteHalf, meter::Meter},
     tls::ReadHalf,
 };
 
@@ -37,7 +36,7 @@ const STUCK: Duration = Duration::from_secs(60);
 /// The direction from the client.
 pub(super) struct Up<'a> {
     pub(super) client: &'a mut ReadHalf,
-    pub(super) browser: &'a mut OwnedWriteHalf,
+    pub(super) browser: &'a mut WriteHalf,
     pub(super) read: BytesMut,
     pub(super) answers: mpsc::Sender<Outgoing>,
     pub(super) meter: &'a Meter,

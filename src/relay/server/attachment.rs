@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
-    model::{HostTraffic, InstanceId, SessionId},
+    model::{HostTraffic, InstanceId, OnDevice, SessionId},
     profile::Profile,
     relay::{
-        Dialer, Way,
+        DevTools, Way,
         egress::{Egress, Policy, Resolver, Setup},
         meter::Meter,
         supervisor::{self, Supervisor, SupervisorError},
@@ -37,7 +37,7 @@ pub(super) struct Staged {
 #[derive(Debug)]
 pub(super) struct Attachment {
     pub(super) instance: InstanceId,
-    pub(super) dialer: Arc<Dialer>,
+    pub(super) devtools: Arc<DevTools>,
     pub(super) meter: Arc<Meter>,
     pub(super) supervisor: Supervisor,
     egress: Egress,
@@ -62,6 +62,8 @@ pub(super) struct Hold {
 #[derive(Debug, Clone)]
 pub(super) struct Outside {
     pub(super) devtools: SocketAddr,
+    /// Of a device, instead.
+    pub(super) on_device: Option<OnDevice>,
     pub(super) policy: watch::Receiver<Arc<Policy>>,
     pub(super) fence: watch::Receiver<bool>,
     pub(super) resolver: Arc<Resolver>,
@@ -100,11 +102,14 @@ impl Attachment {
         outside: Outside,
         tasks: Tasks,
     ) -> Result<Self, AttachFailed> {
-        let dialer = Arc::new(Dialer::new(outside.devtools, staged.dial));
+        let devtools = Arc::new(match &outside.on_device {
+            Some(device) => DevTools::on_device(device, staged.dial, &tasks),
+            None => DevTools::direct(outside.devtools, staged.dial),
+        });
         let meter = Arc::new(Meter::create(&meter_file, instance)?);
         let mut dead = watch_death(staged.pidfd, &tasks)?;
         let phone = supervisor::start(
-            Arc::clone(&dialer),
+            Arc::clone(&devtools),
             Arc::new(profile),
             outside.patience,
             &tasks,
@@ -126,7 +131,7 @@ impl Attachment {
         info!(%instance, browser = supervisor.browser().product, "attached");
         Ok(Self {
             instance,
-            dialer,
+            devtools,
             meter,
             supervisor,
             egress,

@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{AttachFailed, BindFailed, attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
-    model::{Blame, BootInstant, Bounds, Ending, Limits, Targets, Traffic, Written},
+    model::{Blame, BootInstant, Bounds, Ending, Limits, OnDevice, Targets, Traffic, Written},
     relay::{
         Login, Place, Position, Upstream, Way,
         egress::{Probed, Reason},
@@ -35,6 +35,16 @@ pub(super) fn instant(field: &str, at: Option<pb::BootInstant>) -> Result<BootIn
     Ok(BootInstant {
         boot: parse(field, &at.boot_id)?,
         micros: at.micros,
+    })
+}
+
+/// Where the browser of a device is.
+pub(super) fn on_device(of: pb::OnDevice) -> Result<OnDevice, Status> {
+    let port = u16::try_from(of.adb_port).ok().filter(|port| *port != 0);
+    let adb_port = port.ok_or_else(|| Status::invalid_argument("on_device.adb_port is no port"))?;
+    Ok(OnDevice {
+        adb_port,
+        socket: of.socket,
     })
 }
 

@@ -118,7 +118,7 @@ fn take(relay: &Relay, packet: Packet, fds: Vec<OwnedFd>) -> Result<Wanted, Stri
             Ok(Wanted::Listener(listener))
         }
         Packet::Refill(instance) => {
-            attached(relay, instance)?.dialer.refill(fds);
+            attached(relay, instance)?.devtools.refill(fds);
             Ok(Wanted::Nothing)
         }
     }

@@ -11,7 +11,7 @@ use super::{
     ledger::News,
 };
 use crate::{
-    model::{EndReason, InstanceId, Why},
+    model::{EndReason, InstanceId, OnDevice, Why},
     profile::Profile,
     relay::records,
 };
@@ -28,6 +28,7 @@ impl Relay {
         self: &Arc<Self>,
         instance: InstanceId,
         profile: Profile,
+        on_device: Option<OnDevice>,
     ) -> Result<Arc<Attachment>, AttachFailed> {
         let (staged, attempt) = loop {
             match self.instances.begin(instance)? {
@@ -44,6 +45,7 @@ impl Relay {
             let tasks = relay.tasks.child();
             let outside = Outside {
                 devtools: relay.devtools,
+                on_device,
                 policy: relay.policy.subscribe(),
                 fence: relay.fence.watch(),
                 resolver: Arc::clone(&relay.resolver.lock()),
@@ -94,7 +96,7 @@ impl Relay {
         let (relay, watched) = (Arc::clone(self), Arc::clone(attachment));
         attachment.spawn("socket-watch", async move {
             loop {
-                watched.dialer.running_low().await;
+                watched.devtools.running_low().await;
                 relay.ledger.push(News::SocketsLow(watched.instance));
                 // One request is enough until the agent has had time to answer it.
                 tokio::time::sleep(ASK_AGAIN).await;

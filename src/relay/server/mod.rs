@@ -118,7 +118,7 @@ impl Relay {
         attachment.meter.raise(bind.used);
         let live = Arc::new(Live {
             session: bind.session.clone(),
-            dialer: Arc::clone(&attachment.dialer),
+            devtools: Arc::clone(&attachment.devtools),
             meter: Arc::clone(&attachment.meter),
             browser: attachment.supervisor.browser().clone(),
             supervisor: attachment.supervisor.clone(),

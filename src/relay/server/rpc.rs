@@ -17,8 +17,8 @@ use super::{
     Relay,
     attachment::Attachment,
     convert::{
-        ending_to_wire, event, hosts, instant, parse, parse_all, probed, secret, tally, tombstone,
-        traffic, way,
+        ending_to_wire, event, hosts, instant, on_device, parse, parse_all, probed, secret, tally,
+        tombstone, traffic, way,
     },
     secure::shown,
 };
@@ -126,7 +126,8 @@ impl RelayService for Rpc {
         let instance = parse("instance_id", &attach.instance_id)?;
         let profile = serde_json::from_slice(&attach.profile)
             .map_err(|error| Status::invalid_argument(format!("profile: {error}")))?;
-        let attachment = self.relay.attach(instance, profile).await?;
+        let on_device = attach.on_device.map(on_device).transpose()?;
+        let attachment = self.relay.attach(instance, profile, on_device).await?;
         let browser = attachment.supervisor.browser();
         Ok(Response::new(pb::AttachResponse {
             browser_product: browser.product.clone(),
@@ -302,7 +303,7 @@ impl Rpc {
             session_id: session.map_or_else(String::new, String::from),
             record: record.unwrap_or_default(),
             browser_product: held.supervisor.browser().product.clone(),
-            dial_sockets: u32::try_from(held.dialer.spare()).unwrap_or(u32::MAX),
+            dial_sockets: u32::try_from(held.devtools.spare()).unwrap_or(u32::MAX),
             supervisors: held.supervisor.connections(),
             clients,
             pageless: !held.supervisor.has_page(),

@@ -81,7 +81,11 @@ impl Stand {
     async fn attached(devtools: SocketAddr, pid: i32) -> Self {
         let mut stand = Self::new(devtools);
         stand.stage(pid).unwrap();
-        stand.relay.attach(stand.instance, phone()).await.unwrap();
+        stand
+            .relay
+            .attach(stand.instance, phone(), None)
+            .await
+            .unwrap();
         stand
     }
 
@@ -200,7 +204,7 @@ async fn nobody_is_bound_to_what_is_leaving() {
         stand.bind(&session),
         Err(BindFailed::NotAttached(_))
     ));
-    let again = stand.relay.attach(stand.instance, phone()).await;
+    let again = stand.relay.attach(stand.instance, phone(), None).await;
     assert!(matches!(again, Err(AttachFailed::Busy)));
     tokio::join!(
         stand.relay.detach(stand.instance),
@@ -236,7 +240,7 @@ async fn a_detach_waits_until_an_attempt_has_left_nothing_behind() {
     let mut stand = Stand::new(silent.local_addr().unwrap());
     stand.stage(us()).unwrap();
     let relay = Arc::clone(&stand.relay);
-    let attaching = relay.attach(stand.instance, phone());
+    let attaching = relay.attach(stand.instance, phone(), None);
     let detaching = async {
         while stand.files() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;

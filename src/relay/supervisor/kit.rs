@@ -15,6 +15,8 @@ use crate::{cdp::Command, profile::Profile, relay::Place};
 /// What a connection does to targets.
 #[derive(Debug)]
 pub(super) struct Kit {
+    /// A device is the phone that it is: it is told where it is, and nothing else.
+    pub(super) is_device: bool,
     /// Held to look or to change, never across a wait.
     pub(super) worn: Mutex<Worn>,
     pub(super) version: Version,
@@ -63,7 +65,10 @@ impl Kit {
     /// What `target` is sent: all but what a client emulates there itself.
     pub(super) fn overrides(&self, target: &str, kind: Kind) -> Vec<Command> {
         let Worn { profile, place } = self.worn.lock().clone();
-        let mut commands = overrides(&profile, &self.version, kind);
+        let mut commands = Vec::new();
+        if !self.is_device {
+            commands = overrides(&profile, &self.version, kind);
+        }
         commands.extend(whereabouts(&place, kind));
         commands.retain(|command| !self.exempt.covers(target, command.method));
         commands

@@ -202,8 +202,8 @@ impl Link {
 
     async fn cover(&mut self, attached: Attached) -> Result<(), CdpError> {
         let kind = Kind::of(&attached.target_info.r#type);
-        let is_written =
-            first_request::is_written(&attached.target_info, attached.waiting_for_debugger);
+        let is_written = !self.kit.is_device
+            && first_request::is_written(&attached.target_info, attached.waiting_for_debugger);
         let id = attached.target_info.target_id;
         let target = Target {
             id,

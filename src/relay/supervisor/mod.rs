@@ -39,7 +39,7 @@ use self::{
     overrides::Kind,
     pair::Pair,
 };
-use super::{Browser, Dialer, Place};
+use super::{Browser, DevTools, Place};
 use crate::{
     cdp::{Command, get_json},
     profile::Profile,
@@ -77,19 +77,20 @@ pub struct Supervisor {
 /// # Errors
 /// [`SupervisorError`]; an unreachable browser is none, it is waited for.
 pub async fn start(
-    dialer: Arc<Dialer>,
+    devtools: Arc<DevTools>,
     profile: Arc<Profile>,
     patience: watch::Receiver<Duration>,
     tasks: &Tasks,
 ) -> Result<Supervisor, SupervisorError> {
     let stopping = tasks.stopping();
     let described = tokio::select! {
-        described = describe(&dialer) => described,
+        described = describe(&devtools) => described,
         () = stopping.cancelled() => return Err(SupervisorError::Stopped),
     };
     let browser = browser(described)?;
     let version = Version::of(&browser.product).ok_or(SupervisorError::Description("Browser"))?;
     let kit = Arc::new(Kit {
+        is_device: devtools.is_device(),
         worn: Mutex::new(Worn {
             profile,
             place: Place::default(),
@@ -98,7 +99,7 @@ pub async fn start(
         exempt: Arc::default(),
         heart: Heart::new(patience),
     });
-    let pair = pair::open(&dialer, &kit, &browser.ws_path, tasks);
+    let pair = pair::open(&devtools, &kit, &browser.ws_path, tasks);
     tokio::select! {
         () = pair.all_hold() => {}
         () = stopping.cancelled() => return Err(SupervisorError::Stopped),
@@ -124,7 +125,16 @@ impl Supervisor {
     /// What a page is sent.
     #[must_use]
     pub fn overrides(&self) -> Vec<Command> {
+        if self.kit.is_device {
+            return Vec::new();
+        }
         overrides::overrides(&self.kit.profile(), &self.kit.version, Kind::Page)
+    }
+
+    /// Whether the browser is a device's own, over which no profile is laid.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        self.kit.is_device
     }
 
     /// The browser is there from now on: returns once its pages have been told, or have had long enough.
@@ -179,9 +189,9 @@ impl Supervisor {
 /// for a listener that comes. A dial that is refused costs a tenth of a millisecond and uses up no
 /// socket, so a start of half a second spends one hundredth of a core's time here and loses five
 /// milliseconds on the average.
-async fn describe(dialer: &Dialer) -> Map<String, Value> {
+async fn describe(devtools: &DevTools) -> Map<String, Value> {
     loop {
-        let answer = async { get_json(dialer.connect().await?, "/json/version").await };
+        let answer = async { get_json(devtools.connect().await?, "/json/version").await };
         match answer.await {
             Ok(description) => return description,
             Err(_not_yet) => sleep(STARTING).await,

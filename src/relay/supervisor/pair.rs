@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cdp::{CdpError, Connection},
-    relay::Dialer,
+    relay::DevTools,
     runtime::Tasks,
 };
 
@@ -36,7 +36,12 @@ pub(super) struct Pair {
 }
 
 /// Opens the pair at `path`; it is kept until `tasks` stop.
-pub(super) fn open(dialer: &Arc<Dialer>, kit: &Arc<Kit>, path: &str, tasks: &Tasks) -> Arc<Pair> {
+pub(super) fn open(
+    devtools: &Arc<DevTools>,
+    kit: &Arc<Kit>,
+    path: &str,
+    tasks: &Tasks,
+) -> Arc<Pair> {
     let pair = Arc::new(Pair {
         standing: watch::Sender::new([Standing::default(); PAIR]),
         gate: watch::Sender::new(false),
@@ -46,7 +51,7 @@ pub(super) fn open(dialer: &Arc<Dialer>, kit: &Arc<Kit>, path: &str, tasks: &Tas
         let post = Post {
             at,
             pair: Arc::clone(&pair),
-            dialer: Arc::clone(dialer),
+            devtools: Arc::clone(devtools),
             kit: Arc::clone(kit),
             path: path.to_owned(),
             tasks: tasks.clone(),
@@ -114,7 +119,7 @@ impl Pair {
 struct Post {
     at: usize,
     pair: Arc<Pair>,
-    dialer: Arc<Dialer>,
+    devtools: Arc<DevTools>,
     kit: Arc<Kit>,
     path: String,
     tasks: Tasks,
@@ -159,7 +164,7 @@ impl Post {
     }
 
     async fn stand(&self, opens_page: bool) -> Result<(), CdpError> {
-        let stream = self.dialer.connect().await?;
+        let stream = self.devtools.connect().await?;
         let (connection, events) = Connection::open(stream, &self.path, &self.tasks).await?;
         let link = Link::new(connection, Arc::clone(&self.kit), opens_page);
         let report = |standing| self.pair.report(self.at, standing);

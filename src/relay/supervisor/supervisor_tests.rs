@@ -25,7 +25,7 @@ pub(in crate::relay) fn own_overrides() -> Vec<Command> {
 async fn supervised() -> (FakeBrowser, Supervisor, Tasks) {
     let browser = FakeBrowser::start().await;
     let tasks = Tasks::default();
-    let supervisor = start(browser.dialer(), Arc::new(phone()), patient(), &tasks).await;
+    let supervisor = start(browser.devtools(), Arc::new(phone()), patient(), &tasks).await;
     (browser, supervisor.unwrap(), tasks)
 }
 
@@ -102,13 +102,13 @@ async fn all_is_asserted_again_when_asked() {
 #[tokio::test]
 async fn a_browser_that_never_answers_is_waited_for_until_the_stop() {
     let browser = FakeBrowser::start().await;
-    let dialer = browser.dialer();
+    let devtools = browser.devtools();
     assert_eq!(browser.tasks.drain(Duration::from_secs(1)).await, Ok(()));
     let tasks = Tasks::default();
     let stops = async {
         sleep(Duration::from_millis(50)).await;
         tasks.stopping().cancel();
     };
-    let (ended, ()) = tokio::join!(start(dialer, Arc::new(phone()), patient(), &tasks), stops);
+    let (ended, ()) = tokio::join!(start(devtools, Arc::new(phone()), patient(), &tasks), stops);
     assert!(matches!(ended, Err(SupervisorError::Stopped)));
 }

@@ -203,6 +203,9 @@ impl Settled {
                  `substrate.{name}.allow_privileged` is off"
             ));
         }
+        if self.kind.proxy.is_none() {
+            return Err("its guest's network has no way to a session's egress yet".to_owned());
+        }
         if self.device.image.is_empty() {
             return Err(format!("no image is named: `substrate.{name}.image`"));
         }

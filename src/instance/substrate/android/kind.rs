@@ -16,6 +16,9 @@ pub struct Kind {
     pub needs: &'static [Need],
     /// Where its adbd listens, on 127.0.0.1 of its own namespace.
     pub adb_port: u16,
+    /// Where its browser finds the session's egress listener (127.0.0.1:3128 of the namespace); `None`: it
+    /// cannot come there.
+    pub proxy: Option<&'static str>,
     /// From the start of the container to `sys.boot_completed`.
     pub boot: Duration,
     /// Memory of the container, bytes.
@@ -28,6 +31,8 @@ const EMULATOR: Kind = Kind {
     substrate: Substrate::Emulator,
     needs: &[Need::Kvm],
     adb_port: 5555,
+    // The host's loopback, as the guest's network of QEMU has it.
+    proxy: Some("10.0.2.2:3128"),
     boot: Duration::from_secs(240),
     memory_bytes: 6 * GIB,
     cpu_millis: 4_000,
@@ -37,6 +42,7 @@ const REDROID: Kind = Kind {
     substrate: Substrate::Redroid,
     needs: &[Need::Binder, Need::Privileged],
     adb_port: 5555,
+    proxy: Some("127.0.0.1:3128"),
     boot: Duration::from_secs(90),
     memory_bytes: 3 * GIB,
     cpu_millis: 4_000,
@@ -52,6 +58,8 @@ const CUTTLEFISH: Kind = Kind {
         Need::NetAdmin,
     ],
     adb_port: 6520,
+    // Its guest stands behind a tap, where nothing listens yet.
+    proxy: None,
     boot: Duration::from_secs(500),
     memory_bytes: 6 * GIB,
     cpu_millis: 4_000,

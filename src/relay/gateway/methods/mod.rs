@@ -48,6 +48,8 @@ pub(super) struct Phone<'a> {
     pub(super) user_agent: &'a str,
     /// What the supervisor sends to a page.
     pub(super) overrides: &'a [Command],
+    /// Whether the browser is a device's own: whatever a client emulates there is its own affair.
+    pub(super) is_device: bool,
 }
 
 impl<'a> Phone<'a> {
@@ -111,7 +113,9 @@ fn emulate(envelope: &Envelope<'_>, method: &'static str, params: &Value, meant:
 }
 
 fn rule(envelope: &Envelope<'_>, phone: Phone<'_>, emulated: &mut Emulated) -> Rule {
-    if let Some(rule) = emulation::rule(envelope, phone, emulated) {
+    if !phone.is_device
+        && let Some(rule) = emulation::rule(envelope, phone, emulated)
+    {
         return rule;
     }
     match envelope.method.as_ref() {
@@ -134,6 +138,9 @@ fn rule(envelope: &Envelope<'_>, phone: Phone<'_>, emulated: &mut Emulated) -> R
         }
         // The window is the profile's; Playwright sizes it along with every viewport.
         "Browser.setWindowBounds" | "Browser.setContentsSize" => Rule::Done,
+        // Older Chromes on Android have none, and what is downloaded stays on the device anyway. Libraries
+        // send it whenever they connect, and give up where it is refused.
+        "Browser.setDownloadBehavior" if phone.is_device => Rule::Done,
         "Browser.setDownloadBehavior" | "Page.setDownloadBehavior" => downloads(envelope),
         "Page.captureScreenshot" => Rule::InFront,
         _ => Rule::Pass,

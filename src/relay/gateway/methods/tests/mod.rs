@@ -20,6 +20,7 @@ impl Client {
             profile: &profile,
             user_agent: AGENT,
             overrides: &overrides,
+            is_device: false,
         };
         judge(message, phone, &mut self.0)
     }
@@ -219,4 +220,32 @@ proptest! {
         // Random bytes are never a command.
         prop_assert!(matches!(Client::default().judged(&message), Verdict::Answer(_)));
     }
+}
+
+/// Nothing of the profile is on a device, so nothing falls back to it.
+#[test]
+fn a_devices_emulation_is_its_clients_and_its_downloads_are_nobodys() {
+    let profile = phone();
+    let device = Phone {
+        profile: &profile,
+        user_agent: AGENT,
+        overrides: &[],
+        is_device: true,
+    };
+    let mut emulated = Emulated::default();
+    let mut judged = |method: &str| {
+        let message = json!({ "id": 7, "method": method, "params": {} });
+        judge(message.to_string().as_bytes(), device, &mut emulated)
+    };
+    for method in [
+        "Emulation.setDeviceMetricsOverride",
+        "Emulation.clearDeviceMetricsOverride",
+        "Emulation.setUserAgentOverride",
+    ] {
+        assert_eq!(judged(method), Verdict::Pass, "{method}");
+    }
+    let answer = judged("Browser.setDownloadBehavior");
+    assert!(matches!(answer, Verdict::Answer(_)), "{answer:?}");
+    let end = judged("Browser.close");
+    assert!(matches!(end, Verdict::EndClient(_)), "{end:?}");
 }
