@@ -1,8 +1,6 @@
 //! The task that owns one instance: it alone changes its state, and performs each step's effects in
 //! the order journal → act → publish.
 
-use std::os::fd::AsFd;
-
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -13,15 +11,15 @@ use tracing::{debug, info, warn};
 use super::{
     InstanceError, Phone, StartError, Tools, View, destroy,
     handle::Order,
+    lend::give,
     machine::{self, Effect, Input, Step},
     ooms::Ooms,
-    start::{self, Attached, Held, Requested, SOCKETS},
+    start::{self, Attached, Held, Requested},
 };
 use crate::{
     journal::InstanceRow,
     model::{Failure, InstancePhase},
-    netns,
-    relay::client::{Bind, RelayError},
+    relay::client::Bind,
     runtime::{self, failpoint},
 };
 
@@ -252,63 +250,6 @@ impl Driver {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// For a relay that does not serve the instance: everything again but the container, and but what
-    /// an earlier try, or an agent that died over it, has left there.
-    async fn reattach(&mut self) -> Result<(), InstanceError> {
-        let (tools, id) = (&self.tools, self.row.id);
-        let profile = tools.profiles.named(&self.row.profile);
-        let profile = profile.ok_or(InstanceError::NotHeld)?;
-        let limit = tools.config.start_timeout;
-        let device = self.row.on_device.clone();
-        let device = device.as_deref();
-        match tools.relay.attach(id, &profile, device, limit).await {
-            Err(RelayError::Unknown(_)) => {
-                self.send_sockets().await?;
-                let relay = &self.tools.relay;
-                relay.attach(id, &profile, device, limit).await?;
-            }
-            attached => drop(attached?),
-        }
-        let (tools, held) = (&self.tools, self.held.as_mut());
-        if let Some(held) = held.filter(|held| held.egress.is_none()) {
-            held.egress = tools.relay.egress_listener(id).await.ok();
-        }
-        if let Some(bind) = &self.bound {
-            give(tools, bind).await?;
-        }
-        info!(instance = %id, "instance attached again");
-        Ok(())
-    }
-
-    /// What a relay that has nothing of the instance needs of it.
-    async fn send_sockets(&mut self) -> Result<(), InstanceError> {
-        let held = self.held.as_mut().ok_or(InstanceError::NotHeld)?;
-        let (egress, dial) = match &held.egress {
-            // The port inside is taken for as long as our duplicate lives: hand that over.
-            Some(kept) => {
-                let dial = netns::sockets(held.pidfd.as_fd(), SOCKETS).await?;
-                (kept.try_clone()?, dial)
-            }
-            None => {
-                let made = netns::furnish(held.pidfd.as_fd(), SOCKETS).await?;
-                held.egress = Some(made.egress.try_clone()?);
-                (made.egress, made.dial)
-            }
-        };
-        let (pidfd, relay) = (held.pidfd.try_clone()?, &self.tools.relay);
-        relay
-            .send_instance(self.row.id, pidfd, egress, dial)
-            .await?;
-        Ok(())
-    }
-
-    async fn refill(&self) -> Result<(), InstanceError> {
-        let held = self.held.as_ref().ok_or(InstanceError::NotHeld)?;
-        let dial = netns::sockets(held.pidfd.as_fd(), SOCKETS).await?;
-        self.tools.relay.refill(self.row.id, dial).await?;
-        Ok(())
-    }
-
     async fn remove(mut self) {
         // Ours first: the namespace ends when the last socket in it does.
         self.held = None;
@@ -329,14 +270,6 @@ impl Driver {
             warn!(instance = %row.id, %error, "removed, and the journal does not know");
         }
     }
-}
-
-/// Never without a way: what is not known must not come out anywhere else.
-async fn give(tools: &Tools, bind: &Bind) -> Result<(), InstanceError> {
-    if bind.way.is_none() {
-        return Err(InstanceError::NoWay);
-    }
-    Ok(tools.relay.bind(bind).await?)
 }
 
 fn answer_leaving(order: Order) {

@@ -16,6 +16,7 @@ mod driver;
 mod error;
 mod facts;
 mod handle;
+mod lend;
 pub mod machine;
 mod ooms;
 mod start;

@@ -1,0 +1,79 @@
+//! What a relay is given of an instance: sockets, the way in and out, and all of it again where it has
+//! forgotten it.
+
+use std::os::fd::AsFd;
+
+use tracing::info;
+
+use super::{InstanceError, Tools, driver::Driver, start::SOCKETS};
+use crate::{
+    netns,
+    relay::client::{Bind, RelayError},
+};
+
+impl Driver {
+    /// For a relay that does not serve the instance: everything again but the container, and but what
+    /// an earlier try, or an agent that died over it, has left there.
+    pub(super) async fn reattach(&mut self) -> Result<(), InstanceError> {
+        let (tools, id) = (&self.tools, self.row.id);
+        let profile = tools.profiles.named(&self.row.profile);
+        let profile = profile.ok_or(InstanceError::NotHeld)?;
+        let limit = tools.config.start_timeout;
+        let device = self.row.on_device.clone();
+        let device = device.as_deref();
+        match tools.relay.attach(id, &profile, device, limit).await {
+            Err(RelayError::Unknown(_)) => {
+                self.send_sockets().await?;
+                let relay = &self.tools.relay;
+                relay.attach(id, &profile, device, limit).await?;
+            }
+            attached => drop(attached?),
+        }
+        let (tools, held) = (&self.tools, self.held.as_mut());
+        if let Some(held) = held.filter(|held| held.egress.is_none()) {
+            held.egress = tools.relay.egress_listener(id).await.ok();
+        }
+        if let Some(bind) = &self.bound {
+            give(tools, bind).await?;
+        }
+        info!(instance = %id, "instance attached again");
+        Ok(())
+    }
+
+    /// What a relay that has nothing of the instance needs of it.
+    async fn send_sockets(&mut self) -> Result<(), InstanceError> {
+        let held = self.held.as_mut().ok_or(InstanceError::NotHeld)?;
+        let (egress, dial) = match &held.egress {
+            // The port inside is taken for as long as our duplicate lives: hand that over.
+            Some(kept) => {
+                let dial = netns::sockets(held.pidfd.as_fd(), SOCKETS).await?;
+                (kept.try_clone()?, dial)
+            }
+            None => {
+                let made = netns::furnish(held.pidfd.as_fd(), SOCKETS).await?;
+                held.egress = Some(made.egress.try_clone()?);
+                (made.egress, made.dial)
+            }
+        };
+        let (pidfd, relay) = (held.pidfd.try_clone()?, &self.tools.relay);
+        relay
+            .send_instance(self.row.id, pidfd, egress, dial)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn refill(&self) -> Result<(), InstanceError> {
+        let held = self.held.as_ref().ok_or(InstanceError::NotHeld)?;
+        let dial = netns::sockets(held.pidfd.as_fd(), SOCKETS).await?;
+        self.tools.relay.refill(self.row.id, dial).await?;
+        Ok(())
+    }
+}
+
+/// Never without a way: what is not known must not come out anywhere else.
+pub(super) async fn give(tools: &Tools, bind: &Bind) -> Result<(), InstanceError> {
+    if bind.way.is_none() {
+        return Err(InstanceError::NoWay);
+    }
+    Ok(tools.relay.bind(bind).await?)
+}
