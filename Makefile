@@ -71,7 +71,7 @@ failpoints: ## the agent killed between every two steps of a session's life
 	  cargo test --locked --features failpoints --test e2e failpoints::)
 
 fuzz: ## libFuzzer on the proxy's parsers, on the stable compiler, for MINUTES in all; a find is a failure
-	@fuzz/run $(MINUTES)
+	@tests/fuzz/run $(MINUTES)
 
 test-android: host android-like tests/clients/node_modules ## ANDROID_E2E_IMAGE=… on a host that can run it: what any device must do
 	@[ -n "$(ANDROID_E2E_IMAGE)" ] || { echo "name an image: ANDROID_E2E_IMAGE=… make test-android (images/android/README.md)" >&2; exit 64; }

@@ -280,3 +280,34 @@ fn every_line_of_the_specification_names_a_test_that_exists() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(held > 60, "only {held} lines: the tables were not read");
 }
+
+#[test]
+fn the_top_level_is_what_it_is_meant_to_be() {
+    const MEANT: &[&str] = &[
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "images",
+        "proto",
+        "src",
+        "systemd",
+        "target",
+        "tests",
+    ];
+    let names = fs::read_dir(".")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let names: BTreeSet<_> = names
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    let meant: BTreeSet<_> = MEANT.iter().map(|name| (*name).to_owned()).collect();
+    let beside: Vec<_> = names.difference(&meant).collect();
+    assert!(
+        beside.is_empty(),
+        "beside what is meant to be there: {beside:?}"
+    );
+}

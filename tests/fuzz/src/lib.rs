@@ -7,7 +7,7 @@
 //! property tests beside them.
 //!
 //! A find is an input on which a parser panics, or on which one of the promises in `egress/promises.rs` does not
-//! hold; libFuzzer writes it to `fuzz/found/` and the run fails. It belongs into the tests of the parser then.
+//! hold; libFuzzer writes it to `tests/fuzz/found/` and the run fails. It belongs into the tests of the parser then.
 
 mod egress {
     #![expect(
@@ -16,17 +16,17 @@ mod egress {
         reason = "the program's files, of which a part is used here"
     )]
 
-    #[path = "../../../src/relay/egress/authority.rs"]
+    #[path = "../../../../src/relay/egress/authority.rs"]
     mod authority;
-    #[path = "../../../src/relay/egress/chunked.rs"]
+    #[path = "../../../../src/relay/egress/chunked.rs"]
     mod chunked;
-    #[path = "../../../src/relay/egress/fields.rs"]
+    #[path = "../../../../src/relay/egress/fields.rs"]
     mod fields;
-    #[path = "../../../src/relay/egress/framing.rs"]
+    #[path = "../../../../src/relay/egress/framing.rs"]
     mod framing;
-    #[path = "../../../src/relay/egress/head.rs"]
+    #[path = "../../../../src/relay/egress/head.rs"]
     mod head;
-    #[path = "../../../src/relay/egress/refusal.rs"]
+    #[path = "../../../../src/relay/egress/refusal.rs"]
     mod refusal;
 
     pub mod promises;
