@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::{
     runtime::Tasks,
-    tls::{Server, Stream},
+    tls::{Server, Stream, plain},
 };
 
 /// Connections that one listener serves at once; more wait in the kernel's queue.
@@ -81,7 +81,7 @@ async fn ready(
     stream.set_nodelay(true).ok()?;
     match tls {
         Some(tls) => tls.welcome(name, peer, stream).await,
-        None => Some(Stream::Plain(stream)),
+        None => Some(plain(stream)),
     }
 }
 

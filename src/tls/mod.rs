@@ -27,7 +27,7 @@ pub use config::{Config, Listener};
 pub use identity::{Identity, TlsError};
 pub use names::Allowed;
 pub use server::{Protocol, Refused, Server};
-pub use stream::{ReadHalf, Stream, WriteHalf};
+pub use stream::{ReadHalf, Stream, WriteHalf, is_encrypted, plain, split};
 
 use std::sync::Arc;
 

@@ -133,7 +133,7 @@ impl Server {
     pub async fn accept(&self, stream: TcpStream) -> Result<Stream, Refused> {
         let config = Arc::clone(&self.inner.now.read());
         match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => Ok(Stream::tls(stream)),
+            Ok(Ok(stream)) => Ok(Stream::Right(Box::new(stream))),
             Ok(Err(error)) => Err(why(error)),
             Err(_elapsed) => Err(Refused::Slow),
         }

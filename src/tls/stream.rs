@@ -1,133 +1,49 @@
 //! A connection that is plain or encrypted, the same to whoever serves it.
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use tokio::{
-    io::{self as tio, AsyncRead, AsyncWrite, ReadBuf},
+    io,
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
-/// One connection of a client.
-#[derive(Debug)]
-pub enum Stream {
-    /// As it comes.
-    Plain(TcpStream),
-    /// Encrypted.
-    Tls(Box<TlsStream<TcpStream>>),
-}
+type Encrypted = Box<TlsStream<TcpStream>>;
+
+/// One connection of a client: plain on the left, encrypted on the right.
+pub type Stream = Either<TcpStream, Encrypted>;
 
 /// The direction from the client.
-#[derive(Debug)]
-pub enum ReadHalf {
-    /// As it comes.
-    Plain(OwnedReadHalf),
-    /// Encrypted.
-    Tls(tio::ReadHalf<Box<TlsStream<TcpStream>>>),
-}
+pub type ReadHalf = Either<OwnedReadHalf, io::ReadHalf<Encrypted>>;
 
 /// The direction to the client. What is written to an encrypted one is out once it is flushed.
-#[derive(Debug)]
-pub enum WriteHalf {
-    /// As it comes.
-    Plain(OwnedWriteHalf),
-    /// Encrypted.
-    Tls(tio::WriteHalf<Box<TlsStream<TcpStream>>>),
+pub type WriteHalf = Either<OwnedWriteHalf, io::WriteHalf<Encrypted>>;
+
+/// A connection as it comes.
+#[must_use]
+pub const fn plain(stream: TcpStream) -> Stream {
+    Either::Left(stream)
 }
 
-impl Stream {
-    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self::Tls(Box::new(stream))
-    }
+/// Whether what goes over it is encrypted.
+#[must_use]
+pub const fn is_encrypted(stream: &Stream) -> bool {
+    matches!(stream, Either::Right(_))
+}
 
-    /// Both directions, to be used side by side.
-    #[must_use]
-    pub fn into_split(self) -> (ReadHalf, WriteHalf) {
-        match self {
-            Self::Plain(stream) => {
-                let (read, write) = stream.into_split();
-                (ReadHalf::Plain(read), WriteHalf::Plain(write))
-            }
-            Self::Tls(stream) => {
-                let (read, write) = tio::split(stream);
-                (ReadHalf::Tls(read), WriteHalf::Tls(write))
-            }
+/// Both directions, to be used side by side.
+#[must_use]
+pub fn split(stream: Stream) -> (ReadHalf, WriteHalf) {
+    match stream {
+        Either::Left(stream) => {
+            let (read, write) = stream.into_split();
+            (Either::Left(read), Either::Left(write))
+        }
+        Either::Right(stream) => {
+            let (read, write) = io::split(stream);
+            (Either::Right(read), Either::Right(write))
         }
     }
 }
-
-macro_rules! reads {
-    ($($kind:ty),*) => {$(
-        impl AsyncRead for $kind {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                match self.get_mut() {
-                    Self::Plain(plain) => Pin::new(plain).poll_read(cx, buf),
-                    Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-                }
-            }
-        }
-    )*};
-}
-
-macro_rules! writes {
-    ($($kind:ty),*) => {$(
-        impl AsyncWrite for $kind {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                match self.get_mut() {
-                    Self::Plain(plain) => Pin::new(plain).poll_write(cx, buf),
-                    Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-                }
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                match self.get_mut() {
-                    Self::Plain(plain) => Pin::new(plain).poll_write_vectored(cx, bufs),
-                    Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-                }
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                match self {
-                    Self::Plain(plain) => plain.is_write_vectored(),
-                    Self::Tls(tls) => tls.is_write_vectored(),
-                }
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() {
-                    Self::Plain(plain) => Pin::new(plain).poll_flush(cx),
-                    Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-                }
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() {
-                    Self::Plain(plain) => Pin::new(plain).poll_shutdown(cx),
-                    Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-                }
-            }
-        }
-    )*};
-}
-
-reads!(Stream, ReadHalf);
-writes!(Stream, WriteHalf);

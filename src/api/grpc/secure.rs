@@ -20,7 +20,7 @@ use tracing::warn;
 
 use crate::{
     runtime::Tasks,
-    tls::{Server, Stream},
+    tls::{Server, Stream, plain},
 };
 
 /// Connections that the listener has at once; more wait in the kernel's queue.
@@ -99,7 +99,7 @@ async fn shake(stream: TcpStream, address: SocketAddr, tls: Option<Server>) -> O
     stream.set_nodelay(true).ok();
     match tls {
         Some(tls) => tls.welcome("node", address, stream).await,
-        None => Some(Stream::Plain(stream)),
+        None => Some(plain(stream)),
     }
 }
 

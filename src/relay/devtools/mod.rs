@@ -20,7 +20,7 @@ use std::{
 };
 
 use self::bridge::Bridge;
-pub(super) use self::stream::{ReadHalf, Stream, WriteHalf};
+pub(super) use self::stream::{ReadHalf, Stream, WriteHalf, split};
 use super::Dialer;
 use crate::{model::OnDevice, runtime::Tasks};
 
@@ -62,8 +62,8 @@ impl DevTools {
     /// Refused while nothing listens; otherwise whatever the sockets or adbd say.
     pub async fn connect(&self) -> io::Result<Stream> {
         match &self.bridge {
-            None => self.dialer.connect().await.map(Stream::Direct),
-            Some(bridge) => bridge.open(&self.dialer).await.map(Stream::Bridged),
+            None => self.dialer.connect().await.map(Stream::Left),
+            Some(bridge) => bridge.open(&self.dialer).await.map(Stream::Right),
         }
     }
 

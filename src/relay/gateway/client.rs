@@ -25,7 +25,7 @@ use super::{
 use crate::{
     model::EndReason,
     relay::{ClientGuard, Live, SessionView, devtools},
-    tls::{ReadHalf, Stream, WriteHalf},
+    tls::{self, ReadHalf, Stream, WriteHalf},
 };
 
 /// Our own answers that wait for their turn; a client that has so many unread must read first.
@@ -69,8 +69,8 @@ impl Client {
             mut view,
             max_message,
         } = self;
-        let (mut from_client, to_client) = stream.into_split();
-        let (mut from_browser, mut to_browser) = browser.into_split();
+        let (mut from_client, to_client) = tls::split(stream);
+        let (mut from_browser, mut to_browser) = devtools::split(browser);
         let (answers, queue) = mpsc::channel(ANSWERS);
         let profile = live.supervisor.profile();
         let overrides = live.supervisor.overrides();

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     cdp::{self, accept_key},
     relay::{Browser, ClientGuard, Live, SessionView, devtools},
-    tls::Stream,
+    tls::{Stream, is_encrypted},
 };
 
 /// How long a request's head may take.
@@ -47,7 +47,7 @@ type Place = Arc<super::Place>;
 
 /// Serves one connection until it closes or becomes a client.
 pub(super) async fn serve(stream: Stream, place: Place, gateway: Gateway, stop: CancellationToken) {
-    let encrypted = matches!(stream, Stream::Tls(_));
+    let encrypted = is_encrypted(&stream);
     let service = service_fn(|mut request: Request<Incoming>| {
         if encrypted {
             // Whoever stands before us may say otherwise; what came here did so by TLS.

@@ -65,7 +65,7 @@ use super::SessionView;
 use crate::{
     model::SessionId,
     runtime::{Lanes, Tasks},
-    tls::{Server, Stream},
+    tls::{Server, plain},
 };
 
 /// Connections that the listener serves at once, attached clients included.
@@ -216,7 +216,7 @@ fn welcome(
                     let shaken = stop.run_until_cancelled(tls.welcome("cdp", peer, stream));
                     shaken.await.flatten()
                 }
-                None => Some(Stream::Plain(stream)),
+                None => Some(plain(stream)),
             };
             if let Some(stream) = stream {
                 http::serve(stream, Arc::new(place), serving, stop).await;
