@@ -34,7 +34,7 @@ pub use cursor::{Cursor, InvalidCursor};
 pub use error::ControlError;
 pub use key::{ApiKey, InvalidKey, KeyHash};
 pub use limit::{Exceeded, Limits};
-pub use node::{News, Node, NodeError, Torn};
+pub use node::{News, Node, NodeError, Torn, wish_to_wire};
 pub use order::Order;
 pub use plane::{Caller, Control, Parts};
 pub use policy::{InvalidPolicy, Policy};

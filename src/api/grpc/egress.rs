@@ -4,6 +4,7 @@ use tonic::Status;
 
 use super::validate::{MAX_LABEL, MAX_LABELS, invalid};
 use crate::{
+    control,
     model::{Bounds, EgressWish, Limits, OwnProxy, Targets, Written},
     routes::check_own,
     wire::node as pb,
@@ -115,46 +116,13 @@ fn targets(field: &str, of: pb::EgressTargets) -> Result<Targets, Status> {
         .map_err(|problem| Status::invalid_argument(format!("`{field}` {problem}")))
 }
 
-/// What was asked, less what is secret of it.
-pub(super) fn to_wire(of: EgressWish) -> pb::EgressWish {
-    pb::EgressWish {
-        region: of.region,
-        country: of.country,
-        city: of.city,
-        tags: of.tags.into_iter().collect(),
-        route: of.route,
-        sticky: of.sticky,
-        own: of.own.map(|own| pb::OwnProxy {
-            server: own.server,
-            username: String::new(),
-            password: String::new(),
-        }),
-        limits: Some(pb::EgressLimits {
-            quota_bytes: of.limits.quota_bytes,
-            throttle_after_bytes: of.limits.throttle_after_bytes,
-            throttle_bytes_per_second: of.limits.throttle_bytes_per_second,
-            bytes_per_second: of.limits.bytes_per_second,
-            connections: of.limits.connections,
-            requests_per_minute: of.limits.requests_per_minute,
-        }),
-        bounds: of.bounds.into_iter().map(bounds_to_wire).collect(),
+/// What was asked, as a control plane writes it, less what is secret of it.
+pub(super) fn to_wire(mut of: EgressWish) -> pb::EgressWish {
+    if let Some(own) = &mut of.own {
+        own.username = String::new().into();
+        own.password = String::new().into();
     }
-}
-
-fn bounds_to_wire(of: Bounds) -> pb::EgressBounds {
-    let targets = |of: Targets| {
-        let written = Written::from(of);
-        pb::EgressTargets {
-            networks: written.networks.iter().map(ToString::to_string).collect(),
-            hosts: written.hosts,
-            ports: written.ports.into_iter().map(u32::from).collect(),
-            schemes: written.schemes,
-        }
-    };
-    pb::EgressBounds {
-        only: Some(targets(of.only)),
-        never: Some(targets(of.never)),
-    }
+    control::wish_to_wire(of)
 }
 
 #[cfg(test)]

@@ -31,12 +31,12 @@ pub(super) fn spec(spec: &SessionSpec) -> pb::SessionSpec {
         idle_timeout: duration(spec.idle_timeout),
         labels: spec.labels.clone().into_iter().collect(),
         cdp_token: spec.cdp_token.clone().unwrap_or_default(),
-        egress: Some(wish(&spec.egress)),
+        egress: Some(wish_to_wire(spec.egress.clone())),
     }
 }
 
-fn wish(of: &EgressWish) -> pb::EgressWish {
-    let of = of.clone();
+/// What an order asks of the way out, the login of a client's own proxy included.
+pub fn wish_to_wire(of: EgressWish) -> pb::EgressWish {
     pb::EgressWish {
         region: of.region,
         country: of.country,

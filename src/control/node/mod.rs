@@ -2,6 +2,8 @@
 
 mod convert;
 
+pub use convert::wish_to_wire;
+
 use std::{path::PathBuf, time::Duration};
 
 use futures::{Stream, StreamExt};
