@@ -1,10 +1,6 @@
 //! Doing what was chosen, and looking at what came of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
@@ -14,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     super::{Ground, daemon::Daemon, progress, stats::Samples},
+    feet,
     ledger::{Ledger, Tally},
     news::News,
     plan::Action,
@@ -22,7 +19,6 @@ use super::{
 use crate::{
     cli::node,
     docker::{Docker, DockerError},
-    instance::strays,
     model::SessionId,
     wire::node as pb,
 };
@@ -33,8 +29,6 @@ const MOMENT: Duration = Duration::from_millis(800);
 const TROUBLE: Duration = Duration::from_secs(5);
 /// An event that is on its way is here after this at the latest.
 const NEWS: Duration = Duration::from_secs(10);
-/// What nobody knows is removed after this at the latest: grace and pause of the daemon's own sweeps.
-const SWEEP: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) struct Campaign<'a> {
@@ -326,20 +320,13 @@ impl<'a> Campaign<'a> {
                     let held = format!("{} is still held by {}", address.ip, address.sessions);
                     (address.sessions > 0).then_some(held)
                 }));
-                // Docker may have forgotten what it was killed over: the next sweep finds it.
-                let until = Instant::now() + SWEEP;
-                let mut running = BTreeSet::new();
-                if let Ok(node) = status.node_id.parse() {
-                    loop {
-                        running = strays::look(node).await;
-                        if running.is_empty() || Instant::now() >= until {
-                            break;
-                        }
-                        sleep(MOMENT).await;
+                match status.node_id.parse() {
+                    Ok(node) => {
+                        let runs = |id| format!("instance {id} still runs");
+                        broken.extend(feet::what_runs(node).await.into_iter().map(runs));
                     }
+                    Err(error) => broken.push(format!("the node has no name: {error}")),
                 }
-                let runs = |id| format!("instance {id} still runs");
-                broken.extend(running.into_iter().map(runs));
             }
             Err(error) => broken.push(format!("the node does not answer: {error}")),
         }

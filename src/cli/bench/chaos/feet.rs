@@ -1,15 +1,23 @@
-//! What the two daemons hold: descriptors, threads, memory, files.
+//! What the two daemons hold: descriptors, threads, memory, files, and what runs in their name.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use anyhow::Context;
 use procfs::process::Process;
+use tokio::time::{Instant, sleep};
 
 use super::super::daemon::Daemon;
+use crate::{
+    instance::strays,
+    model::{InstanceId, NodeId},
+};
 
 /// What may be there once and for all after the first sessions.
 const SLACK: usize = 16;
 const SLACK_BYTES: u64 = 48 << 20;
+/// What nobody knows is removed after this at the latest: grace and pause of the daemon's own sweeps.
+const SWEEP: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Of one daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +93,18 @@ impl Feet {
             grown.push(format!("{} files of instances are left", self.files));
         }
         grown
+    }
+}
+
+/// Docker may have forgotten what it was killed over: the next sweep of `node` finds it.
+pub(super) async fn what_runs(node: NodeId) -> BTreeSet<InstanceId> {
+    let until = Instant::now() + SWEEP;
+    loop {
+        let running = strays::look(node).await;
+        if running.is_empty() || Instant::now() >= until {
+            return running;
+        }
+        sleep(LOOK).await;
     }
 }
 
