@@ -74,6 +74,10 @@ function navigateForEver(urls, bearable = 20) {
         state.arrived += 1;
       } catch (error) {
         state.failures.push(String(error));
+        // What interrupted it is the end of an earlier one; the next at once would be interrupted by this one.
+        if (String(error).includes('interrupted by another navigation')) {
+          await new Promise((resolve) => setTimeout(resolve, 300));
+        }
         if (state.failures.length >= bearable) state.stop = true;
       }
     }

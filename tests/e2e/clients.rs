@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Cdp, Chaser, Library, lab, seconds};
+use crate::harness::{Cdp, Chaser, Library, eventually, lab, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clients_drive_one_session() {
@@ -12,7 +12,13 @@ async fn two_clients_drive_one_session() {
     let mut one = Library::Patchright.connect(&session.cdp_url).await;
     let mut two = Library::Puppeteer.connect(&session.cdp_url).await;
     one.goto(&origin.http("/one")).await;
-    assert_eq!(two.evaluate("location.pathname").await, "/one");
+    // The second hears of where the first has gone, and may ask a page that is just going away.
+    let where_it_is = json!({ "script": "location.pathname" });
+    eventually("the second sees it as well", seconds(10), async || {
+        let seen = two.call("evaluate", where_it_is.clone()).await;
+        (seen == Ok(json!("/one"))).then_some(())
+    })
+    .await;
     two.must("new_page", json!({})).await;
     two.goto(&origin.http("/two")).await;
     assert_eq!(one.evaluate("location.pathname").await, "/one");
