@@ -22,6 +22,8 @@ pub(super) struct FakeBrowser {
     /// `(connection, command)` in the order of arrival.
     pub(super) log: Arc<Mutex<Vec<(usize, Value)>>>,
     seen: watch::Sender<usize>,
+    /// While true no command is taken.
+    pub(super) deaf: watch::Sender<bool>,
     /// Messages to send on every connection.
     say: broadcast::Sender<Message>,
     pub(super) tasks: Tasks,
@@ -34,11 +36,13 @@ impl FakeBrowser {
             address: listener.local_addr().unwrap(),
             log: Arc::default(),
             seen: watch::Sender::new(0),
+            deaf: watch::Sender::new(false),
             say: broadcast::channel(64).0,
             tasks: Tasks::default(),
         };
         let (tasks, log) = (browser.tasks.clone(), Arc::clone(&browser.log));
         let (seen, say) = (browser.seen.clone(), browser.say.clone());
+        let deaf = browser.deaf.subscribe();
         browser.tasks.spawn("fake browser", |stop| async move {
             for number in 0.. {
                 let accepted = tokio::select! {
@@ -47,9 +51,10 @@ impl FakeBrowser {
                 };
                 let (stream, _peer) = accepted.unwrap();
                 let (log, seen, say) = (Arc::clone(&log), seen.clone(), say.subscribe());
+                let mut deaf = deaf.clone();
                 tasks.spawn("fake devtools", |stop| async move {
                     let mut say = say;
-                    let serve = serve(stream, number, &log, &seen, &mut say);
+                    let serve = serve(stream, number, (&log, &seen), &mut deaf, &mut say);
                     tokio::select! {
                         () = serve => {}
                         () = stop.cancelled() => {}
@@ -98,8 +103,8 @@ impl Drop for FakeBrowser {
 async fn serve(
     mut stream: TcpStream,
     number: usize,
-    log: &Mutex<Vec<(usize, Value)>>,
-    seen: &watch::Sender<usize>,
+    (log, seen): (&Mutex<Vec<(usize, Value)>>, &watch::Sender<usize>),
+    deaf: &mut watch::Receiver<bool>,
     say: &mut broadcast::Receiver<Message>,
 ) {
     let mut head = [0; 18];
@@ -119,6 +124,7 @@ async fn serve(
                 let Some(Ok(message)) = message else { return };
                 if let Message::Text(text) = message {
                     let command: Value = serde_json::from_str(&text).unwrap();
+                    drop(deaf.wait_for(|deaf| !deaf).await);
                     let replies = answers(&command);
                     log.lock().push((number, command));
                     seen.send_modify(|count| *count += 1);

@@ -184,7 +184,8 @@ fn socket_path(socket: &Socket, browser: &Browser) -> Result<String, Refusal> {
     }
 }
 
-/// A connection of this client's own to the browser.
+/// A connection of this client's own to the browser, which is a phone: while it is not held to be one
+/// its requests fail, and a client would take that for the web's doing.
 async fn reach(
     live: &Live,
     path: &str,
@@ -193,6 +194,7 @@ async fn reach(
     let opened = async {
         let mut stream = live.devtools.connect().await?;
         let read = cdp::open(&mut stream, path).await?;
+        live.supervisor.holds().await;
         Ok::<_, cdp::CdpError>((stream, read))
     };
     let error = match timeout(REACH, opened).await {
@@ -262,4 +264,31 @@ fn switching(key: &str) -> Result<Response<Full<Bytes>>, Refusal> {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_tungstenite::tungstenite::Message;
+
+    use super::super::stand::Stand;
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_enters_while_the_browser_is_not_held_to_be_a_phone() {
+        let stand = Stand::live().await;
+        let mut gate = stand.live.supervisor.gate();
+        stand.browser.deaf.send_replace(true);
+        stand.browser.say(Message::Close(None));
+        gate.wait_for(|open| !open).await.unwrap();
+        let enters = async {
+            let client = stand.client().await;
+            assert!(*gate.borrow(), "it entered before");
+            client
+        };
+        let hears = async {
+            sleep(Duration::from_millis(50)).await;
+            stand.browser.deaf.send_replace(false);
+        };
+        let (_client, ()) = tokio::join!(enters, hears);
+    }
 }

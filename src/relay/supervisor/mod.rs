@@ -157,6 +157,12 @@ impl Supervisor {
         self.pair.gate()
     }
 
+    /// Returns once the gate is open. Cancel-safe.
+    pub async fn holds(&self) {
+        // Its sender is in `self`: waiting ends with what is waited for.
+        drop(self.pair.gate().wait_for(|open| *open).await);
+    }
+
     /// How many connections hold.
     #[must_use]
     pub fn connections(&self) -> u32 {
