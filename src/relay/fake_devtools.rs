@@ -20,7 +20,7 @@ use crate::runtime::Tasks;
 pub(super) struct FakeBrowser {
     pub(super) address: SocketAddr,
     /// `(connection, command)` in the order of arrival.
-    pub(super) log: Arc<Mutex<Vec<(usize, Value)>>>,
+    pub(super) log: Arc<Mutex<Log>>,
     seen: watch::Sender<usize>,
     /// While true no command is taken.
     pub(super) deaf: watch::Sender<bool>,
@@ -100,10 +100,13 @@ impl Drop for FakeBrowser {
     }
 }
 
+/// Commands that came, with the number of the connection each came on.
+type Log = Vec<(usize, Value)>;
+
 async fn serve(
     mut stream: TcpStream,
     number: usize,
-    (log, seen): (&Mutex<Vec<(usize, Value)>>, &watch::Sender<usize>),
+    (log, seen): (&Mutex<Log>, &watch::Sender<usize>),
     deaf: &mut watch::Receiver<bool>,
     say: &mut broadcast::Receiver<Message>,
 ) {

@@ -134,3 +134,96 @@ async fn a_session_that_was_moved_stays_so_over_the_deaths_of_agent_and_relay() 
     );
     assert_eq!(session.get().await["status"], "ready");
 }
+
+/// Two sessions that hold both places of `gate-a`, beside `gate-b` of the same region with a free one.
+async fn two_on_one_route(lab: &Lab, gates: [&Upstream; 2]) -> (Chaser, [Session; 2]) {
+    let table = |gate: &Upstream, name: &str, sessions: u8| {
+        let ip = gate.ip();
+        let more = format!("country = \"de\"\nexit_ip = \"{ip}\"\nsessions = {sessions}");
+        gate.route(name, &more)
+    };
+    let tables = [table(gates[0], "gate-a", 2), table(gates[1], "gate-b", 1)];
+    let settings = format!("{}\nfailover = true", routes_file(lab, &tables));
+    let chaser = Setup::on(lab)
+        .egress_addresses(0)
+        .set("egress", &settings)
+        .set("host", "route_critical = \"3s\"")
+        .start()
+        .await;
+    assert_eq!(chaser.route(&["drain", "gate-b"]).await.0, Some(0));
+    let both = [
+        session_by(&chaser, json!({ "region": "de" })).await,
+        session_by(&chaser, json!({ "region": "de" })).await,
+    ];
+    assert_eq!(chaser.route(&["undrain", "gate-b"]).await.0, Some(0));
+    (chaser, both)
+}
+
+/// How many sessions hold each of the two gates.
+async fn held(chaser: &Chaser) -> [u64; 2] {
+    let mut held = [0; 2];
+    for (count, gate) in held.iter_mut().zip(["gate-a", "gate-b"]) {
+        let (_, shown) = chaser.route(&["show", gate]).await;
+        *count = shown["sessions"].as_u64().unwrap();
+    }
+    held
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_sessions_on_a_route_that_dies_one_gets_the_one_free_place_and_no_route_is_given_twice()
+ {
+    let (lab, origin) = lab();
+    let mut dying = Upstream::start(&lab, Software::Microsocks, 210);
+    let spare = Upstream::start(&lab, Software::Microsocks, 211);
+    let (chaser, both) = two_on_one_route(&lab, [&dying, &spare]).await;
+    let mut clients = Vec::new();
+    for session in &both {
+        let mut client = Library::Patchright.connect(&session.cdp_url).await;
+        client.goto(&origin.http("/before")).await;
+        clients.push(client);
+    }
+    assert_eq!(origin.peers(), BTreeSet::from([dying.ip()]));
+    assert_eq!(held(&chaser).await, [2, 0]);
+
+    let died = tokio::time::Instant::now();
+    dying.stop();
+    // Pages find out first: both keep trying.
+    let (stayed, left) = eventually("one of them is over", seconds(60), async || {
+        for client in &mut clients {
+            let lost = json!({ "url": origin.http("/lost") });
+            drop(client.call("attempt", lost).await);
+        }
+        assert!(held(&chaser).await[1] <= 1, "given twice");
+        let over = |seen: &Value| seen["status"] == "closed";
+        match (over(&both[0].get().await), over(&both[1].get().await)) {
+            (false, false) => None,
+            (false, true) => Some((0, 1)),
+            (true, false) => Some((1, 0)),
+            (true, true) => panic!("there was a place for one of them"),
+        }
+    })
+    .await;
+    assert!(died.elapsed() >= seconds(3), "it had its grace");
+    let ended = both[left].get().await;
+    assert_eq!(ended["ended_reason"], "substrate_down", "{ended}");
+    assert_eq!(both[stayed].egress_ip().await, spare.ip());
+    clients[stayed].goto(&origin.http("/after")).await;
+    let seen = origin.requests_of(spare.ip());
+    assert!(seen.iter().any(|seen| seen.path == "/after"), "{seen:?}");
+    let told = moves(&chaser).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+
+    // What the first holds is nobody else's, and free once it has ended.
+    eventually(
+        "the lost route is held by nobody",
+        seconds(30),
+        async || (held(&chaser).await == [0, 1]).then_some(()),
+    )
+    .await;
+    let order = json!({ "proxy": { "region": "de" } });
+    let refused = chaser.api.post("/v1/sessions", &order).await;
+    refused.refused(503, "no_capacity");
+    assert_eq!(both[stayed].delete().await.status, 204);
+    let next = session_by(&chaser, json!({ "region": "de" })).await;
+    assert_eq!(next.egress_ip().await, spare.ip());
+}
