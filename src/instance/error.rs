@@ -96,6 +96,7 @@ impl StartError {
             Self::Relay(
                 RelayError::Unreachable(_) | RelayError::Silent { .. } | RelayError::Sockets(_),
             ) => ("relay_unreachable", Blame::Agent),
+            Self::Relay(RelayError::Lacks { .. }) => ("relay_outdated", Blame::Agent),
             Self::Relay(_) => ("attach_failed", Blame::Substrate),
             Self::Journal(_) => ("journal_failed", Blame::Agent),
             Self::TooSlow { .. } => ("start_timeout", Blame::Substrate),

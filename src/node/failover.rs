@@ -16,12 +16,17 @@ pub(super) async fn move_off(node: &Node, lost: &[String]) -> HashSet<SessionId>
     if !node.inner.egress.config.failover {
         return moved;
     }
+    let relay = &node.instances().tools().relay;
     for session in node.sessions().all() {
         let row = session.row();
         let Some(from) = row.held_route().filter(|route| lost.contains(route)) else {
             continue;
         };
         if row.phase != Phase::Ready {
+            continue;
+        }
+        if let Err(lacks) = relay.can_reroute() {
+            info!(session = %row.id, route = from, "not moved to another egress route: {lacks}");
             continue;
         }
         let taken = match node.routes().fail_over(&row, lost) {

@@ -14,6 +14,7 @@ mod error;
 mod failover;
 mod guard;
 mod hooks;
+mod leading;
 mod lease;
 mod ledger;
 mod link;

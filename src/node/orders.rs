@@ -11,9 +11,7 @@ use super::{
 use crate::{
     instance::{self, Instance, View},
     journal::SessionRow,
-    model::{
-        EgressWish, EndReason, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic, Why,
-    },
+    model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic, Why},
     runtime::{boot_now, wall_now},
     session::{Grant, Session, SlotChange, Snapshot},
 };
@@ -104,20 +102,15 @@ impl Node {
             deadline: now.after(spec.ttl),
             spec,
         };
-        let (profile, wish) = (row.spec.profile.clone(), row.spec.egress.clone());
-        // Only browsers are kept parked.
-        let pooled = (row.spec.substrate == Substrate::Chromium).then_some(&*profile);
-        self.sessions()
-            .order(row, |live| self.grant(live, instance, (pooled, &wish)))
+        let order = row.clone();
+        self.sessions().order(row, |live| self.grant(live, &order))
     }
 
     /// What a new session is given: a parked instance where there is one, room for another where not.
-    fn grant(
-        &self,
-        live: usize,
-        fresh: InstanceId,
-        (pooled, wish): (Option<&str>, &EgressWish),
-    ) -> Result<Grant, NodeError> {
+    fn grant(&self, live: usize, order: &SessionRow) -> Result<Grant, NodeError> {
+        let spec = &order.spec;
+        // Only browsers are kept parked.
+        let pooled = (spec.substrate == Substrate::Chromium).then_some(&*spec.profile);
         let (pool, max) = (self.pool(), self.max_sessions());
         let slot = pooled.and_then(|profile| pool.take(profile, self.instances()));
         let room = Room {
@@ -139,8 +132,8 @@ impl Node {
             }
         };
         let route = if admitted {
-            let instance = slot.as_ref().map_or(fresh, |slot| slot.id);
-            self.routes().take(instance, wish).map_err(NodeError::from)
+            let instance = slot.as_ref().map_or(order.instance, |slot| slot.id);
+            self.lead(instance, order)
         } else {
             Err(NodeError::Full { max })
         };

@@ -17,6 +17,7 @@ mod dialer;
 pub mod egress;
 #[cfg(test)]
 mod fake_devtools;
+mod features;
 pub mod gateway;
 pub mod handover;
 pub mod launch;
@@ -35,6 +36,7 @@ use serde::Deserialize;
 
 pub use devtools::DevTools;
 pub use dialer::Dialer;
+pub use features::Feature;
 pub use view::{Browser, ClientGuard, Clients, Live, SessionView};
 pub use way::{Login, Place, Position, Scheme, Upstream, Way};
 

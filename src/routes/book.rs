@@ -253,6 +253,12 @@ impl Book {
         Some(hold.clone())
     }
 
+    /// Gives back what `instance` holds and never used: it does not rest.
+    pub fn put_back(&mut self, instance: InstanceId) {
+        let held = |hold: &Hold| hold.instance == instance && hold.released.is_none();
+        self.holds.retain(|hold| !held(hold));
+    }
+
     /// Drops what has rested enough; answers whose holds they were.
     pub fn sweep(&mut self, now: BootInstant) -> Vec<InstanceId> {
         let over: Vec<bool> = self

@@ -197,6 +197,11 @@ impl Routes {
         Ok(Some(state.taken(instance, name)))
     }
 
+    /// Gives back what was taken for `instance` and nothing has used: it does not rest.
+    pub fn put_back(&self, instance: InstanceId) {
+        self.state.lock().book.put_back(instance);
+    }
+
     /// The way out of a session, as the relay is told it.
     ///
     /// # Errors

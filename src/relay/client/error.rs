@@ -2,7 +2,10 @@
 
 use std::{io, time::Duration};
 
-use crate::model::{Class, Classify};
+use crate::{
+    model::{Class, Classify},
+    relay::Feature,
+};
 
 /// A failed call to the relay.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,20 @@ pub enum RelayError {
         /// What we speak.
         ours: u32,
     },
+    /// The relay is older than this agent, and would skip a part of the order without a word.
+    #[error(
+        "the relay that runs (version {version}, pid {pid}) is older than this agent and does not \
+         understand `{feature}`: start it again, its sessions go on (`systemctl restart \
+         chaser-relay`, or `kill {pid}` where the agent keeps it)"
+    )]
+    Lacks {
+        /// What it does not understand.
+        feature: Feature,
+        /// Its pid.
+        pid: u32,
+        /// Its version.
+        version: String,
+    },
     /// An answer that makes no sense.
     #[error("the relay's answer is malformed: {0}")]
     Malformed(String),
@@ -68,7 +85,7 @@ impl Classify for RelayError {
     fn class(&self) -> Class {
         match self {
             Self::Unknown(_) => Class::NotFound,
-            Self::Superseded(_) => Class::Conflict,
+            Self::Superseded(_) | Self::Lacks { .. } => Class::Conflict,
             Self::Unreachable(_) | Self::Silent { .. } | Self::Sockets(_) => Class::Unavailable,
             Self::Refused(_)
             | Self::Address(_)

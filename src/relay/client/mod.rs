@@ -2,14 +2,11 @@
 
 mod convert;
 mod error;
+mod greeted;
 mod message;
+mod sockets;
 
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use futures::{Stream, StreamExt};
 use hyper_util::rt::TokioIo;
@@ -17,15 +14,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use self::greeted::Greeted;
 pub use error::RelayError;
 pub use message::{
     Attached, Bind, Ended, Expected, Held, Inventory, Look, RelayEvent, Settings, Tally, Welcome,
 };
 
-use super::{
-    PROTOCOL, Paths, Way,
-    handover::{self, Packet},
-};
+use super::{Feature, Paths, Way, features};
 use crate::{
     model::{
         Blame, BootInstant, EndReason, Ending, HostTraffic, InstanceId, OnDevice, SessionId, Why,
@@ -45,6 +40,7 @@ pub struct RelayClient {
     rpc: RelayServiceClient<Channel>,
     fd_socket: PathBuf,
     epoch: u64,
+    greeted: Greeted,
 }
 
 impl RelayClient {
@@ -65,6 +61,7 @@ impl RelayClient {
             rpc: RelayServiceClient::new(channel),
             fd_socket: paths.fd_socket(),
             epoch,
+            greeted: Greeted::default(),
         })
     }
 
@@ -75,18 +72,31 @@ impl RelayClient {
     pub async fn hello(&self, settings: &Settings) -> Result<Welcome, RelayError> {
         let request = convert::hello(self.epoch, settings);
         let answer = within(CALL_TIMEOUT, self.rpc.clone().hello(request)).await?;
-        if answer.protocol > PROTOCOL || answer.protocol + 1 < PROTOCOL {
-            return Err(RelayError::Protocol {
-                theirs: answer.protocol,
-                ours: PROTOCOL,
-            });
-        }
-        Ok(Welcome {
-            relay_id: answer.relay_id,
-            pid: answer.pid,
-            version: answer.version,
-            cdp_address: answer.cdp_address,
-        })
+        self.greeted.by(answer)
+    }
+
+    /// Whether there is anything that the relay which was greeted last does not understand.
+    #[must_use]
+    pub fn is_older(&self) -> bool {
+        self.greeted.is_older()
+    }
+
+    /// Whether it can serve a session that leaves by `way`, perhaps on a device.
+    ///
+    /// # Errors
+    /// [`RelayError::Lacks`] names the first thing that it does not understand of that.
+    pub fn can_serve(&self, way: &Way, on_device: bool) -> Result<(), RelayError> {
+        let mut needs = features::of_route(&convert::route(way));
+        needs.extend(on_device.then_some(Feature::OnDevice));
+        self.greeted.understands(&needs)
+    }
+
+    /// Whether it can lead a session another way that lives.
+    ///
+    /// # Errors
+    /// [`RelayError::Lacks`].
+    pub fn can_reroute(&self) -> Result<(), RelayError> {
+        self.greeted.understands(&[Feature::Reroute].into())
     }
 
     /// Holds early clients of a session from now on.
@@ -97,67 +107,6 @@ impl RelayClient {
         let request = convert::expect(self.epoch, expected);
         within(CALL_TIMEOUT, self.rpc.clone().expect(request)).await?;
         Ok(())
-    }
-
-    /// Hands over what was made inside the instance's namespace; `pidfd` is the container's init.
-    ///
-    /// # Errors
-    /// [`RelayError::Sockets`] with the relay's refusal or the socket's error.
-    pub async fn send_instance(
-        &self,
-        instance: InstanceId,
-        pidfd: OwnedFd,
-        egress: OwnedFd,
-        dial: Vec<OwnedFd>,
-    ) -> Result<(), RelayError> {
-        let fds = [pidfd, egress].into_iter().chain(dial).collect();
-        self.exchange(Packet::Instance(instance), fds).await?;
-        Ok(())
-    }
-
-    /// Hands over more sockets toward DevTools.
-    ///
-    /// # Errors
-    /// [`RelayError::Sockets`] with the relay's refusal or the socket's error.
-    pub async fn refill(&self, instance: InstanceId, dial: Vec<OwnedFd>) -> Result<(), RelayError> {
-        self.exchange(Packet::Refill(instance), dial).await?;
-        Ok(())
-    }
-
-    /// A duplicate of the gateway's listener: kept so that clients queue while a relay restarts.
-    ///
-    /// # Errors
-    /// [`RelayError::Sockets`] with the relay's refusal or the socket's error.
-    pub async fn gateway_listener(&self) -> Result<OwnedFd, RelayError> {
-        let mut fds = self.exchange(Packet::Gateway, Vec::new()).await?;
-        fds.pop()
-            .ok_or_else(|| RelayError::Malformed("no listener came".to_owned()))
-    }
-
-    /// A duplicate of the egress listener of an attached instance: kept for the same reason.
-    ///
-    /// # Errors
-    /// [`RelayError::Sockets`] with the relay's refusal or the socket's error; a relay that is too old
-    /// for the question just hangs up.
-    pub async fn egress_listener(&self, instance: InstanceId) -> Result<OwnedFd, RelayError> {
-        let mut fds = self.exchange(Packet::Egress(instance), Vec::new()).await?;
-        fds.pop()
-            .ok_or_else(|| RelayError::Malformed("no listener came".to_owned()))
-    }
-
-    async fn exchange(
-        &self,
-        packet: Packet,
-        fds: Vec<OwnedFd>,
-    ) -> Result<Vec<OwnedFd>, RelayError> {
-        let path = self.fd_socket.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-            handover::exchange(&path, &packet, &borrowed)
-        });
-        done.await
-            .unwrap_or_else(|panic| Err(io::Error::other(panic)))
-            .map_err(RelayError::Sockets)
     }
 
     /// Makes a phone of the instance whose sockets were sent before; returns once it is one.
@@ -172,6 +121,7 @@ impl RelayClient {
         limit: Duration,
     ) -> Result<Attached, RelayError> {
         let request = convert::attach(self.epoch, instance, profile, on_device)?;
+        self.greeted.understands(&features::of_attach(&request))?;
         let answer = within(limit, self.rpc.clone().attach(request)).await?;
         Ok(Attached {
             product: answer.browser_product,
@@ -185,6 +135,7 @@ impl RelayClient {
     /// [`RelayError`] for every way it can fail.
     pub async fn bind(&self, bind: &Bind) -> Result<(), RelayError> {
         let request = convert::bind(self.epoch, bind);
+        self.greeted.understands(&features::of_bind(&request))?;
         within(CALL_TIMEOUT, self.rpc.clone().bind(request)).await?;
         Ok(())
     }

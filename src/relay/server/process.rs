@@ -11,7 +11,7 @@ use std::{
     os::fd::OwnedFd,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::Duration,
 };
 
@@ -183,13 +183,7 @@ async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()
     let handover = fds::open(&paths.fd_socket())?;
     fds::serve(handover, Arc::clone(&relay), gateway_fd)?;
     let watchers = watch::Sender::new(0);
-    let rpc = Rpc {
-        relay: Arc::clone(&relay),
-        relay_id: uuid::Uuid::new_v4().to_string(),
-        cdp_address: cdp_address.clone(),
-        epoch: AtomicU64::new(0),
-        watchers: watchers.clone(),
-    };
+    let rpc = Rpc::new(Arc::clone(&relay), cdp_address.clone(), watchers.clone());
     let commands = commands(&paths.socket())?;
     let server = tonic::transport::Server::builder()
         .concurrency_limit_per_connection(CALLS)

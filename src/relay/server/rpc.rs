@@ -28,7 +28,7 @@ use crate::{
         PROTOCOL,
         client::Bind,
         egress::{self, Policy, Resolver},
-        gateway,
+        features, gateway,
     },
     wire::relay::{self as pb, relay_service_server::RelayService},
 };
@@ -39,6 +39,8 @@ pub(super) struct Rpc {
     pub(super) relay: Arc<Relay>,
     pub(super) relay_id: String,
     pub(super) cdp_address: String,
+    /// What it says that it understands.
+    pub(super) features: Vec<String>,
     /// The newest agent that said `Hello`.
     pub(super) epoch: AtomicU64,
     /// How many agents watch: a relay without any and without instances is not needed.
@@ -48,6 +50,22 @@ pub(super) struct Rpc {
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Rpc {
+    /// Of a process that nobody has greeted yet.
+    pub(super) fn new(
+        relay: Arc<Relay>,
+        cdp_address: String,
+        watchers: watch::Sender<usize>,
+    ) -> Self {
+        Self {
+            relay,
+            relay_id: uuid::Uuid::new_v4().to_string(),
+            cdp_address,
+            features: features::words(),
+            epoch: AtomicU64::new(0),
+            watchers,
+        }
+    }
+
     fn admit(&self, epoch: u64) -> Result<(), Status> {
         let newest = self.epoch.load(Ordering::Acquire);
         if epoch < newest {
@@ -107,6 +125,7 @@ impl RelayService for Rpc {
         Ok(Response::new(pb::HelloResponse {
             relay_id: self.relay_id.clone(),
             protocol: PROTOCOL,
+            features: self.features.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cdp_address: self.cdp_address.clone(),

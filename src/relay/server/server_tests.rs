@@ -10,7 +10,10 @@ use tokio::{
 
 use super::{attachment::Staged, rpc::Rpc, *};
 use crate::{
-    relay::{PROTOCOL, Way, egress::Verdict, fake_devtools::FakeBrowser, supervisor::tests::phone},
+    relay::{
+        PROTOCOL, Way, egress::Verdict, fake_devtools::FakeBrowser, features,
+        supervisor::tests::phone,
+    },
     wire::relay::{self as pb, relay_service_server::RelayService},
 };
 
@@ -125,13 +128,8 @@ impl Stand {
     }
 
     fn rpc(&self) -> Rpc {
-        Rpc {
-            relay: Arc::clone(&self.relay),
-            relay_id: "relay".to_owned(),
-            cdp_address: "127.0.0.1:1".to_owned(),
-            epoch: 0.into(),
-            watchers: watch::Sender::new(0),
-        }
+        let relay = Arc::clone(&self.relay);
+        Rpc::new(relay, "127.0.0.1:1".to_owned(), watch::Sender::new(0))
     }
 
     fn files(&self) -> usize {
@@ -141,6 +139,8 @@ impl Stand {
     }
 }
 
+#[path = "older_tests.rs"]
+mod older;
 #[path = "reroute_tests.rs"]
 mod reroute;
 
