@@ -17,7 +17,7 @@ use super::{
     channel::{Channel, Script},
     progress,
     report::{Goal, Report, Sense, Unit},
-    stats::{Samples, whole},
+    stats::Samples,
 };
 
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,14 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     round_trips: u32,
+    /// Small messages at once, per round; 0 leaves this out
+    #[arg(long, value_name = "N", default_value_t = 250,
+          value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pipelined: u32,
+    /// Answers of a mebibyte each, and as many commands, per round; 0 leaves this out
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(..=10_000))]
+    large: u32,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -47,10 +55,6 @@ const PIPELINED: &str = "pipelined";
 const ANSWERS: &str = "large answers";
 const COMMANDS: &str = "large commands";
 
-/// Messages at once.
-const AT_ONCE: u64 = 250;
-/// Large messages per round, of a mebibyte each.
-const LARGE: u64 = 8;
 const MEBIBYTE: usize = 1 << 20;
 
 struct Scripts {
@@ -78,7 +82,7 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     let mut found: [[Samples; 4]; 2] = Default::default();
     // Caches, and the page's own just-in-time compiler.
     for channel in &mut channels {
-        round(channel, &scripts, args.round_trips, &mut Default::default()).await?;
+        round(channel, &scripts, args, &mut Default::default()).await?;
     }
     for number in 0..args.rounds {
         if number % 10 == 0 {
@@ -87,7 +91,7 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
         let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
         for which in order {
             let (channel, found) = (&mut channels[which], &mut found[which]);
-            round(channel, &scripts, args.round_trips, found).await?;
+            round(channel, &scripts, args, found).await?;
         }
     }
     daemon.delete(&session).await?;
@@ -98,33 +102,39 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
 async fn round(
     channel: &mut Channel,
     scripts: &Scripts,
-    round_trips: u32,
+    args: &Args,
     found: &mut [Samples; 4],
 ) -> anyhow::Result<()> {
     let [trips, pipelined, answers, commands] = found;
-    for _ in 0..round_trips {
+    for _ in 0..args.round_trips {
         let began = Instant::now();
         channel.evaluate(&scripts.small, 1).await?;
         trips.push(began.elapsed().as_secs_f64() * 1e6);
     }
-    let count = usize::try_from(AT_ONCE)?;
-    pipelined.push(whole(count) / seconds(channel, &scripts.small, AT_ONCE).await?);
-    let mebibytes = whole(usize::try_from(LARGE)?);
-    answers.push(mebibytes / seconds(channel, &scripts.answer, LARGE).await?);
-    commands.push(mebibytes / seconds(channel, &scripts.command, LARGE).await?);
+    if args.pipelined > 0 {
+        pipelined.push(rate(channel, &scripts.small, args.pipelined).await?);
+    }
+    if args.large > 0 {
+        answers.push(rate(channel, &scripts.answer, args.large).await?);
+        commands.push(rate(channel, &scripts.command, args.large).await?);
+    }
     Ok(())
 }
 
-async fn seconds(channel: &mut Channel, script: &Script, count: u64) -> anyhow::Result<f64> {
+/// Evaluations a second, `count` of them at once.
+async fn rate(channel: &mut Channel, script: &Script, count: u32) -> anyhow::Result<f64> {
     let began = Instant::now();
-    channel.evaluate(script, count).await?;
-    Ok(began.elapsed().as_secs_f64())
+    channel.evaluate(script, count.into()).await?;
+    Ok(f64::from(count) / began.elapsed().as_secs_f64())
 }
 
 fn tell(report: &mut Report, found: &[[Samples; 4]; 2]) {
     let [direct, gateway] = found;
     for (index, (stage, unit)) in STAGES.into_iter().enumerate() {
         let (base, own) = (direct[index].summary(), gateway[index].summary());
+        if base.count == 0 {
+            continue;
+        }
         let ratio = report.pair(stage, unit, (DIRECT, base), (GATEWAY, own));
         report.goals.push(if stage == ROUND_TRIP {
             Goal {
