@@ -214,6 +214,7 @@ fn of_session(session: &pb::Session) -> Value {
         "profile": profile,
         "ip": session.egress_ip,
         "failure": failure,
+        "step": session.progress.as_ref().map(|progress| progress.step.clone()),
     })
 }
 

@@ -150,7 +150,8 @@ async fn watch(args: One) -> anyhow::Result<ExitCode> {
         let seen = json!([
             session["status"],
             session["bytes_up"],
-            session["bytes_down"]
+            session["bytes_down"],
+            session["progress"]
         ]);
         if seen != last {
             last = seen;
@@ -158,11 +159,12 @@ async fn watch(args: One) -> anyhow::Result<ExitCode> {
                 output::line(&session);
             } else {
                 output::line(format_args!(
-                    "{:<9} up {:>9}  down {:>9}  {}",
+                    "{:<9} up {:>9}  down {:>9}  {}{}",
                     word(&session, "status"),
                     output::bytes(session["bytes_up"].as_u64().unwrap_or(0)),
                     output::bytes(session["bytes_down"].as_u64().unwrap_or(0)),
                     ending(&session),
+                    step(&session["progress"]),
                 ));
             }
         }
@@ -233,6 +235,9 @@ fn show(session: &Value, as_json: bool) -> anyhow::Result<()> {
         let code = word(&session["error"], "code");
         table.row(["error".to_owned(), format!("{message} ({code})")]);
     }
+    if !session["progress"].is_null() {
+        table.row(["progress".to_owned(), step(&session["progress"])]);
+    }
     for of in session["bytes_by_host"].as_array().into_iter().flatten() {
         let host = of["host"].as_str().unwrap_or("(all others)");
         let text = format!("{} up, {} down", of["bytes_up"], of["bytes_down"]);
@@ -253,6 +258,17 @@ fn ending(session: &Value) -> String {
     } else {
         reason.to_owned()
     }
+}
+
+/// `boot: waiting for Android to boot, since 3 s of at most 90 s`.
+fn step(progress: &Value) -> String {
+    if progress.is_null() {
+        return String::new();
+    }
+    let (word, doing) = (word(progress, "step"), word(progress, "doing"));
+    let since = output::age(self::word(progress, "since"));
+    let limit = &progress["limit_seconds"];
+    format!("{word}: {doing}, since {since} of at most {limit} s")
 }
 
 /// A session that failed is a failed command.

@@ -114,7 +114,7 @@ async fn a_live_session_is_answered_from_its_record_while_the_node_is_silent() {
     );
     bench.tasks.drain(Duration::from_secs(5)).await.unwrap();
     std::fs::remove_file(bench.dir.path().join("node.sock")).unwrap();
-    let (shown, _hosts) = bench.control.get(&owner, &record.id).await.unwrap();
+    let (shown, _live) = bench.control.get(&owner, &record.id).await.unwrap();
     assert_eq!((shown.status, shown.traffic.up), (Status::Creating, 9));
 }
 

@@ -118,7 +118,7 @@ async fn compare(control: &Control) -> Result<(), ControlError> {
                 let end: Sighting = lost(&record, None);
                 control.observe(end).await?;
             }
-            Ok((sighting, _hosts)) => {
+            Ok((sighting, _live)) => {
                 control.observe(sighting).await?;
             }
             Err(error) => return Err(ControlError::NodeAway(error)),

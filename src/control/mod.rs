@@ -38,7 +38,7 @@ pub use node::{News, Node, NodeError, Torn, wish_to_wire};
 pub use order::Order;
 pub use plane::{Caller, Control, Parts};
 pub use policy::{InvalidPolicy, Policy};
-pub use record::{Record, Sighting, Status};
+pub use record::{Live, Record, Sighting, Status};
 pub use store::{Change, KeyEntry, Page, Store, StoreError, WorkspaceEntry};
 pub use token::Tokens;
 pub use workspace::{InvalidWorkspace, Workspace};

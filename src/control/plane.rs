@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::{
-    ApiKey, Config, ControlError, Counts, Cursor, KeyHash, Node, NodeError, Order, Page, Policy,
-    Record, Sighting, Store, Tokens, Workspace, order::lost,
+    ApiKey, Config, ControlError, Counts, Cursor, KeyHash, Live, Node, NodeError, Order, Page,
+    Policy, Record, Sighting, Store, Tokens, Workspace, order::lost,
 };
 use crate::{
-    model::{EndReason, HostTraffic, SessionId},
+    model::{EndReason, SessionId},
     runtime::{Tasks, wall_now},
 };
 
@@ -147,8 +147,7 @@ impl Control {
         stored.ok_or(ControlError::Unauthorised)
     }
 
-    /// A session of this workspace, with live bytes where its node answers, and its hosts with the most of
-    /// them where the node counts those.
+    /// A session of this workspace, with live bytes where its node answers, and what else that knows.
     ///
     /// # Errors
     /// [`ControlError::SessionNotFound`], also for another workspace's.
@@ -156,19 +155,19 @@ impl Control {
         &self,
         owner: &Workspace,
         id: &SessionId,
-    ) -> Result<(Record, Vec<HostTraffic>), ControlError> {
+    ) -> Result<(Record, Live), ControlError> {
         let record = self.owned(owner, id).await?;
         if record.status.is_terminal() {
-            return Ok((record, Vec::new()));
+            return Ok((record, Live::default()));
         }
         match self.inner.node.session(id).await {
-            Ok((sighting, hosts)) => {
+            Ok((sighting, live)) => {
                 let record = self.observe(sighting).await?.unwrap_or(record);
-                Ok((record, hosts))
+                Ok((record, live))
             }
             Err(error) => {
                 debug!(session = %id, %error, "answered from the record");
-                Ok((record, Vec::new()))
+                Ok((record, Live::default()))
             }
         }
     }

@@ -13,7 +13,7 @@ use std::{fmt, time::Duration};
 use time::OffsetDateTime;
 
 use super::Workspace;
-use crate::model::{EndReason, Failure, Phase, SessionId, Traffic};
+use crate::model::{EndReason, Failure, HostTraffic, Phase, Progress, SessionId, Traffic};
 
 /// One session as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,15 @@ pub enum Status {
     Closed(EndReason),
     /// Failed before it was ready.
     Error,
+}
+
+/// What a node knows of a session that lives, and no record keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Its hosts with the most bytes, where they are counted.
+    pub hosts: Vec<HostTraffic>,
+    /// How far it is on its way up, where that is known step by step.
+    pub progress: Option<Progress>,
 }
 
 /// A session as its node tells it.

@@ -2,7 +2,7 @@
 //! the order journal → act → publish.
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -14,11 +14,12 @@ use super::{
     lend::give,
     machine::{self, Effect, Input, Step},
     ooms::Ooms,
+    stage::Stage,
     start::{self, Attached, Held, Requested},
 };
 use crate::{
     journal::InstanceRow,
-    model::{Failure, InstancePhase},
+    model::{Failure, InstancePhase, Progress},
     relay::client::Bind,
     runtime::{self, failpoint},
 };
@@ -65,16 +66,12 @@ impl Driver {
     async fn start(&mut self) {
         let (starts, limit) = self.tools.starting(self.row.substrate);
         let starts = std::sync::Arc::clone(starts);
-        let _permit = loop {
-            tokio::select! {
-                permit = starts.acquire() => break permit,
-                order = self.orders.recv() => if self.refuses(order).await { return },
-                () = self.stop.cancelled() => return,
-            }
+        let Some(_permit) = self.turn(&starts).await else {
+            return;
         };
         let until = Instant::now() + limit;
         let called_off = CancellationToken::new();
-        let (stage, doing) = watch::channel("nothing yet");
+        let (stage, mut doing) = watch::channel(Stage::from("nothing yet"));
         let tools = self.tools.clone();
         let begun = Instant::now();
         let mut work = Box::pin(start::run(Requested {
@@ -88,9 +85,13 @@ impl Driver {
             tokio::select! {
                 outcome = &mut work => break Some(outcome),
                 () = tokio::time::sleep_until(until) => {
-                    let stage = *doing.borrow();
+                    let stage = doing.borrow().doing;
                     self.fail(&StartError::TooSlow { limit, stage }).await;
                     break None;
+                }
+                Ok(()) = doing.changed() => {
+                    let progress = doing.borrow_and_update().progress.clone();
+                    self.progressed(progress);
                 }
                 order = self.orders.recv() => if self.refuses(order).await { break None },
                 // The row is there: the next agent finds whatever this one made.
@@ -107,6 +108,17 @@ impl Driver {
             None => {
                 called_off.cancel();
                 drop(work.await);
+            }
+        }
+    }
+
+    /// Waits for its turn among the starts; `None` when it is not wanted any more.
+    async fn turn<'a>(&mut self, starts: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+        loop {
+            tokio::select! {
+                permit = starts.acquire() => return permit.ok(),
+                order = self.orders.recv() => if self.refuses(order).await { return None },
+                () = self.stop.cancelled() => return None,
             }
         }
     }
@@ -134,6 +146,16 @@ impl Driver {
                 true
             }
         }
+    }
+
+    /// Tells who waits for it; nothing else hangs on that.
+    fn progressed(&self, progress: Option<Progress>) {
+        let view = View::Starting(progress);
+        self.view.send_if_modified(|shown| {
+            let further = *shown != view;
+            *shown = view;
+            further
+        });
     }
 
     async fn attached(&mut self, attached: Attached) {
@@ -240,7 +262,7 @@ impl Driver {
     fn publish(&self) {
         let phone = || self.phone.clone().unwrap_or_default();
         let view = match self.row.phase {
-            InstancePhase::Starting => View::Starting,
+            InstancePhase::Starting => View::Starting(None),
             InstancePhase::Parked => View::Parked(phone()),
             InstancePhase::Bound => View::Bound(phone()),
             InstancePhase::Destroying => View::Destroying(self.failure.clone()),

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{InstanceError, ooms::Ooms};
 use crate::{
-    model::{Failure, InstanceId, InstancePhase, Traffic},
+    model::{Failure, InstanceId, InstancePhase, Progress, Traffic},
     profile::Profile,
     relay::client::Bind,
 };
@@ -41,8 +41,8 @@ impl Phone {
 /// An instance as it is published; each state carries what it knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum View {
-    /// Being made.
-    Starting,
+    /// Being made; of a device, how far it is.
+    Starting(Option<Progress>),
     /// A phone that nobody holds.
     Parked(Phone),
     /// A session's.
@@ -58,7 +58,7 @@ impl View {
     #[must_use]
     pub const fn phase(&self) -> InstancePhase {
         match self {
-            Self::Starting => InstancePhase::Starting,
+            Self::Starting(_) => InstancePhase::Starting,
             Self::Parked(_) => InstancePhase::Parked,
             Self::Bound(_) => InstancePhase::Bound,
             Self::Destroying(_) => InstancePhase::Destroying,
@@ -114,12 +114,25 @@ impl Instance {
     /// The failure; `None` when it was called off.
     pub async fn parked(&self) -> Result<Phone, Option<Failure>> {
         let mut view = self.view.clone();
-        let ended = view.wait_for(|view| !matches!(view, View::Starting)).await;
+        let ended = view
+            .wait_for(|view| !matches!(view, View::Starting(_)))
+            .await;
         match ended.as_deref() {
             Ok(View::Parked(phone) | View::Bound(phone)) => Ok(phone.clone()),
             Ok(View::Destroying(failure) | View::Gone(failure)) => Err(failure.clone()),
-            Ok(View::Starting) | Err(_) => Err(None),
+            Ok(View::Starting(_)) | Err(_) => Err(None),
         }
+    }
+
+    /// Waits until it is elsewhere on its way up than `seen`, and says where; for ever once it is up. Only
+    /// the latest is told. Cancel-safe.
+    pub async fn progress(&self, seen: Option<&Progress>) -> Option<Progress> {
+        let mut view = self.view.clone();
+        let news = |view: &View| matches!(view, View::Starting(now) if now.as_ref() != seen);
+        if let Ok(View::Starting(now)) = view.wait_for(news).await.as_deref() {
+            return now.clone();
+        }
+        std::future::pending().await
     }
 
     /// How many of its processes the kernel has killed for memory since the last time this was asked.

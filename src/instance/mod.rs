@@ -19,6 +19,7 @@ mod handle;
 mod lend;
 pub mod machine;
 mod ooms;
+mod stage;
 mod start;
 pub mod strays;
 pub mod substrate;
@@ -39,6 +40,7 @@ pub use autopsy::Autopsy;
 pub use config::Config;
 pub use error::{InstanceError, StartError};
 pub use handle::{Instance, Phone, View};
+pub use stage::Stage;
 pub use start::binding;
 
 use self::{
@@ -251,7 +253,7 @@ impl Instances {
         let view = match (row.phase, &phone) {
             (InstancePhase::Parked, Some(phone)) => View::Parked(phone.clone()),
             (InstancePhase::Bound, Some(phone)) => View::Bound(phone.clone()),
-            (InstancePhase::Starting, _) => View::Starting,
+            (InstancePhase::Starting, _) => View::Starting(None),
             _ => View::Destroying(None),
         };
         let (publish, view) = watch::channel(view);

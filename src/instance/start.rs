@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span};
 
 use super::{
-    Phone, StartError, Tools, strays,
+    Phone, Stage, StartError, Tools, strays,
     substrate::{
         android::{self, Settled, Up},
         chromium,
@@ -48,8 +48,8 @@ pub(super) struct Requested<'a> {
     pub(super) until: Instant,
     /// Cancelled when nobody wants the instance any more.
     pub(super) called_off: CancellationToken,
-    /// What is going on, for whoever reports a time-out.
-    pub(super) stage: &'a watch::Sender<&'static str>,
+    /// What is going on, for whoever waits or reports a time-out.
+    pub(super) stage: &'a watch::Sender<Stage>,
 }
 
 struct Started<'a> {
@@ -100,7 +100,7 @@ impl<'a> Requested<'a> {
         if self.called_off.is_cancelled() {
             return Err(StartError::CalledOff);
         }
-        self.stage.send_replace(stage);
+        self.stage.send_replace(stage.into());
         Ok(())
     }
 

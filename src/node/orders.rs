@@ -181,7 +181,7 @@ impl Node {
 
     /// What is being started: the memory that is available now is theirs.
     fn starting(&self) -> usize {
-        let starting = |instance: &&Instance| matches!(instance.view(), View::Starting);
+        let starting = |instance: &&Instance| matches!(instance.view(), View::Starting(_));
         self.instances().all().iter().filter(starting).count()
     }
 
@@ -222,7 +222,10 @@ impl Node {
     /// [`NodeError::Unknown`] among others.
     pub async fn get(&self, id: &SessionId) -> Result<Snapshot, NodeError> {
         let row = self.find(id).await?;
-        let mut snapshot = Snapshot::from(&*row);
+        let mut snapshot = match self.sessions().get(id) {
+            Some(session) => session.shown(&row),
+            None => Snapshot::from(&*row),
+        };
         if self.inner.egress.config.top_hosts > 0 && row.phase == Phase::Ready {
             let hosts = self.instances().tools().relay.hosts(row.instance).await;
             // Without a relay there is nothing to show of them; the rest is worth showing.
@@ -278,7 +281,7 @@ impl Node {
         let here = self.sessions().all();
         let here = here.iter().map(|session| {
             let row = self.sessions().live(&session.row());
-            (Snapshot::from(&*row), row.instance)
+            (session.shown(&row), row.instance)
         });
         let here = here.filter(|(session, _)| !live_only || session.phase != Phase::Ended);
         let mut all = if with_usage {

@@ -159,6 +159,10 @@ impl<G: Ground> Driver<G> {
                         Blame::Agent,
                     )).await,
                 },
+                progress = ground.progress(self.row.instance, self.progress.as_ref()) => {
+                    self.progress = progress;
+                    self.tell(&self.row);
+                }
                 () = tokio::time::sleep_until(deadline) => {
                     self.finish(Asked::quietly(EndReason::TtlExpired)).await?;
                 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     journal::{Journal, JournalError, SessionRow},
-    model::{Blame, EndReason, Ending, Failure, Phase, Why},
+    model::{Blame, EndReason, Ending, Failure, Phase, Progress, Why},
     runtime::{self, boot_now, failpoint},
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Driver<G> {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) view: watch::Sender<Arc<SessionRow>>,
     pub(super) public: watch::Sender<Snapshot>,
+    /// How far its instance is on its way up.
+    pub(super) progress: Option<Progress>,
     pub(super) shown: HighWater,
     pub(super) stop: CancellationToken,
 }
@@ -262,9 +264,18 @@ impl<G: Ground> Driver<G> {
                 sessions: vec![row.id.clone()],
             });
         }
-        let snapshot = Snapshot::from(&*row);
+        self.view.send_replace(Arc::clone(&row));
+        self.tell(&row);
+    }
+
+    /// Whoever watches hears how it is now.
+    pub(super) fn tell(&self, row: &SessionRow) {
+        let making = self.state == State::Creating;
+        let snapshot = Snapshot {
+            progress: self.progress.clone().filter(|_| making),
+            ..Snapshot::from(row)
+        };
         self.hub.publish(What::Session(Box::new(snapshot.clone())));
-        self.view.send_replace(row);
         self.public.send_replace(snapshot);
     }
 

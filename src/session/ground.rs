@@ -10,7 +10,7 @@ use super::expected;
 use crate::{
     instance::{Instance, InstanceError, Instances, Phone, View},
     journal::{InstanceRow, JournalError, SessionRow},
-    model::{EndReason, Ending, Failure, InstanceId, SessionId, Traffic, Why},
+    model::{EndReason, Ending, Failure, InstanceId, Progress, SessionId, Traffic, Why},
     relay::{
         Way,
         client::{Bind, RelayError},
@@ -33,6 +33,13 @@ pub trait Ground: Send + Sync + 'static {
         &self,
         instance: InstanceId,
     ) -> impl Future<Output = Result<Phone, Option<Failure>>> + Send;
+
+    /// Waits until it is elsewhere on its way up than `seen`. Cancel-safe.
+    fn progress(
+        &self,
+        instance: InstanceId,
+        seen: Option<&Progress>,
+    ) -> impl Future<Output = Option<Progress>> + Send;
 
     /// Gives the instance to the session; from now on the relay is the arbiter.
     fn bind(
@@ -120,6 +127,13 @@ impl Ground for Host {
         match self.find(instance) {
             Some(instance) => instance.parked().await,
             None => Err(None),
+        }
+    }
+
+    async fn progress(&self, instance: InstanceId, seen: Option<&Progress>) -> Option<Progress> {
+        match self.find(instance) {
+            Some(instance) => instance.progress(seen).await,
+            None => std::future::pending().await,
         }
     }
 

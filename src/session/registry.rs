@@ -68,6 +68,15 @@ impl Session {
         self.public.clone()
     }
 
+    /// How others see `row`, which is its own.
+    #[must_use]
+    pub fn shown(&self, row: &SessionRow) -> Snapshot {
+        Snapshot {
+            progress: self.public.borrow().progress.clone(),
+            ..Snapshot::from(row)
+        }
+    }
+
     /// Asks for its end and waits for how it ended, which may be another way. Dropping the future
     /// does not take the order back.
     pub async fn end(&self, reason: EndReason, detail: Option<String>) -> Option<Outcome> {
@@ -247,6 +256,7 @@ impl<G: Ground> Sessions<G> {
             orders,
             view: publish,
             public: tell,
+            progress: None,
             shown,
             stop: self.tasks.stopping(),
         };

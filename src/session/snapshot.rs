@@ -8,7 +8,8 @@ use crate::{
     host::monitor::{Condition, Standing},
     journal::SessionRow,
     model::{
-        Duty, EndReason, Failure, HostTraffic, InstanceId, Phase, SessionId, SessionSpec, Traffic,
+        Duty, EndReason, Failure, HostTraffic, InstanceId, Phase, Progress, SessionId, SessionSpec,
+        Traffic,
     },
 };
 
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub usage: Option<Usage>,
     /// Its hosts with the most bytes, where they are counted and were looked at.
     pub hosts: Vec<HostTraffic>,
+    /// How far it is on its way up, where that is known step by step.
+    pub progress: Option<Progress>,
 }
 
 impl From<&SessionRow> for Snapshot {
@@ -89,6 +92,7 @@ impl From<&SessionRow> for Snapshot {
             billable: row.billable(),
             usage: None,
             hosts: Vec::new(),
+            progress: None,
         }
     }
 }

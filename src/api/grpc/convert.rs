@@ -6,7 +6,8 @@ use super::egress;
 use crate::{
     host::monitor::{Level, Standing},
     model::{
-        Blame, EndReason, Failure, HostTraffic, InstanceId, Phase, SessionSpec, Substrate, Traffic,
+        Blame, EndReason, Failure, HostTraffic, InstanceId, Phase, Progress, SessionSpec,
+        Substrate, Traffic,
     },
     node::{NodeState, Placement, PoolProfile, Status},
     session::{Event, Item, SlotChange, Snapshot, What},
@@ -115,6 +116,16 @@ pub(super) fn session(of: Snapshot) -> pb::Session {
         billable: of.billable,
         usage: of.usage.map(super::operations::usage),
         hosts: of.hosts.into_iter().map(host).collect(),
+        progress: of.progress.map(progress),
+    }
+}
+
+fn progress(of: Progress) -> pb::Progress {
+    pb::Progress {
+        step: of.step,
+        doing: of.doing,
+        since: Some(timestamp(of.since)),
+        limit: duration(of.limit),
     }
 }
 

@@ -142,8 +142,8 @@ async fn show(State(rest): State<Rest>, id: Id, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let outcome = async {
         let workspace = request::caller(&rest, &parts).await?.workspace;
-        let (record, hosts) = rest.control.get(&workspace, &session(id)?).await?;
-        let view = rest.display.session(record).with_hosts(hosts);
+        let (record, live) = rest.control.get(&workspace, &session(id)?).await?;
+        let view = rest.display.session(record).with(live);
         Ok(Json(view).into_response())
     };
     rest.answer(outcome.await)

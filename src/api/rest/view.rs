@@ -4,8 +4,8 @@ use serde::Serialize;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use crate::{
-    control::{Record, Status, Tokens},
-    model::{HostTraffic, SessionId},
+    control::{Live, Record, Status, Tokens},
+    model::SessionId,
 };
 
 /// RFC 3339, always with microseconds: text of one length that sorts like the time.
@@ -36,6 +36,16 @@ pub(super) struct SessionView {
     error: Option<ErrorView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bytes_by_host: Vec<HostView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<ProgressView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProgressView {
+    step: String,
+    doing: String,
+    since: String,
+    limit_seconds: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,15 +57,21 @@ struct HostView {
 }
 
 impl SessionView {
-    /// And the bytes of these hosts.
-    pub(super) fn with_hosts(self, hosts: Vec<HostTraffic>) -> Self {
-        let each = hosts.into_iter().map(|of| HostView {
+    /// And what its node alone knows.
+    pub(super) fn with(self, live: Live) -> Self {
+        let each = live.hosts.into_iter().map(|of| HostView {
             host: of.host,
             bytes_up: of.up,
             bytes_down: of.down,
         });
         Self {
             bytes_by_host: each.collect(),
+            progress: live.progress.map(|of| ProgressView {
+                step: of.step,
+                doing: of.doing,
+                since: moment(of.since),
+                limit_seconds: of.limit.as_secs(),
+            }),
             ..self
         }
     }
@@ -124,6 +140,7 @@ impl Display {
             ended_reason,
             error,
             bytes_by_host: Vec::new(),
+            progress: None,
         }
     }
 }

@@ -5,10 +5,10 @@ use time::OffsetDateTime;
 
 use super::{News, NodeError};
 use crate::{
-    control::Sighting,
+    control::{Live, Sighting},
     model::{
-        Blame, Bounds, EgressWish, EndReason, Failure, HostTraffic, Limits, Phase, SessionSpec,
-        Substrate, Targets, Traffic, Written,
+        Blame, Bounds, EgressWish, EndReason, Failure, HostTraffic, Limits, Phase, Progress,
+        SessionSpec, Substrate, Targets, Traffic, Written,
     },
     wire::node as pb,
 };
@@ -138,7 +138,25 @@ fn moment(at: Timestamp) -> Result<OffsetDateTime, NodeError> {
         .map_err(|_out_of_range| broken("time"))
 }
 
-pub(super) fn host(of: pb::HostTraffic) -> HostTraffic {
+/// What of a session is in no sighting.
+pub(super) fn live(session: pb::Session) -> Result<Live, NodeError> {
+    Ok(Live {
+        hosts: session.hosts.into_iter().map(host).collect(),
+        progress: session.progress.map(progress).transpose()?,
+    })
+}
+
+fn progress(of: pb::Progress) -> Result<Progress, NodeError> {
+    let limit = of.limit.and_then(|limit| limit.try_into().ok());
+    Ok(Progress {
+        step: of.step,
+        doing: of.doing,
+        since: moment(of.since.ok_or_else(|| broken("time"))?)?,
+        limit: limit.ok_or_else(|| broken("duration"))?,
+    })
+}
+
+fn host(of: pb::HostTraffic) -> HostTraffic {
     HostTraffic {
         host: named(of.host),
         up: of.up,

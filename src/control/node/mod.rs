@@ -14,9 +14,9 @@ use tonic::{
     transport::{Channel, Endpoint, Uri},
 };
 
-use super::Sighting;
+use super::{Live, Sighting};
 use crate::{
-    model::{Class, Classify, EndReason, HostTraffic, SessionId, SessionSpec},
+    model::{Class, Classify, EndReason, SessionId, SessionSpec},
     wire::{
         RETRY_PUSHBACK,
         node::{self as pb, node_service_client::NodeServiceClient},
@@ -159,14 +159,13 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn session(&self, id: &SessionId) -> Result<(Sighting, Vec<HostTraffic>), NodeError> {
+    pub async fn session(&self, id: &SessionId) -> Result<(Sighting, Live), NodeError> {
         let request = pb::GetSessionRequest {
             session_id: id.as_str().to_owned(),
         };
         let answer = within(QUESTION_TIMEOUT, self.rpc.clone().get_session(request)).await?;
-        let hosts = answer.session.iter().flat_map(|session| &session.hosts);
-        let hosts = hosts.cloned().map(convert::host).collect();
-        Ok((convert::sighting(answer.session)?, hosts))
+        let live = answer.session.clone().map(convert::live).transpose()?;
+        Ok((convert::sighting(answer.session)?, live.unwrap_or_default()))
     }
 
     /// Every session that the node remembers, or only those that live.

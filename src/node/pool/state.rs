@@ -74,7 +74,7 @@ impl State {
         let ended: Vec<_> = (self.starting.iter())
             .filter(|(_, start)| start.driven)
             .map(|(id, _)| (*id, instances.get(*id).map(|instance| instance.view())))
-            .filter(|(_, view)| !matches!(view, Some(View::Starting)))
+            .filter(|(_, view)| !matches!(view, Some(View::Starting(_))))
             .collect();
         for (id, view) in ended {
             let Some(start) = self.starting.remove(&id) else {

@@ -10,8 +10,8 @@ use crate::{
     instance::{InstanceError, Phone},
     journal::{self, InstanceRow, Journal, JournalError},
     model::{
-        EgressWish, EndReason, Failure, InstanceId, Phase, SessionId, SessionSpec, Substrate,
-        Traffic, Why,
+        EgressWish, EndReason, Failure, InstanceId, Phase, Progress, SessionId, SessionSpec,
+        Substrate, Traffic, Why,
     },
     relay::{
         Way,
@@ -108,6 +108,10 @@ impl Ground for Fake {
             Some(Err(failure)) => Err(Some(failure)),
             _ => Ok(phone()),
         }
+    }
+
+    async fn progress(&self, _: InstanceId, _: Option<&Progress>) -> Option<Progress> {
+        std::future::pending().await
     }
 
     async fn bind(&self, _: InstanceId, _: Bind) -> Result<(), InstanceError> {

@@ -1,6 +1,6 @@
 //! Devices that fail on command: the stand-in of `tests/android`.
 
-use chaser::wire::node::{EndReason, Failure, Phase};
+use chaser::wire::node::{EndReason, Event, Failure, Phase, Progress, event::What};
 use tonic::Code;
 
 use super::{Ordered, cdp_url, order};
@@ -71,6 +71,63 @@ async fn a_slow_boot_is_waited_for_and_a_life_that_is_shorter_is_refused() {
         session.device.starts_with("Android 14 - Chrome 1"),
         "{session:?}"
     );
+}
+
+/// Who watches a slow boot sees each step with its budget, and asks for the one that it is at.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_steps_of_a_slow_boot_go_by_whoever_watches() {
+    let (lab, _origin) = lab();
+    let slow = [
+        "androidboot.test.boot_delay=5",
+        "androidboot.test.adbd_delay=3",
+    ];
+    let ordered = Ordered::stand_in(&slow);
+    let chaser = ordered.on(&lab).start().await;
+    let id = session_id();
+    let made = chaser
+        .node
+        .provision(&id, order(ordered.substrate, seconds(900)));
+    let asked = eventually("it is asked how far it is", seconds(20), async || {
+        let seen = chaser.node.session(&id).await.ok()?;
+        seen.progress.filter(|at| at.step == "boot")
+    });
+    let (made, asked) = tokio::join!(made, asked);
+    assert_eq!(asked.doing, "waiting for Android to boot");
+    assert_eq!(asked.limit.unwrap().seconds, 90);
+    let session = made.unwrap();
+    assert_eq!(session.phase(), Phase::Ready);
+    assert_eq!(session.progress, None, "it is not on its way any more");
+
+    let is_ready =
+        |event: &Event| matches!(&event.what, Some(What::Session(s)) if s.phase() == Phase::Ready);
+    let events = chaser
+        .node
+        .events_until(|events| events.iter().any(is_ready));
+    let told = events.await;
+    let steps: Vec<Progress> = (told.into_iter())
+        .filter_map(|event| match event.what {
+            Some(What::Session(session)) => session.progress,
+            _ => None,
+        })
+        .collect();
+    let words: Vec<_> = steps.iter().map(|at| at.step.as_str()).collect();
+    // A step of a moment may be over before it is told; these two took seconds.
+    assert_eq!(words[..2], ["adbd", "boot"], "{steps:?}");
+    let ladder = [
+        "adbd",
+        "boot",
+        "package",
+        "settings",
+        "launch",
+        "devtools_socket",
+        "devtools",
+    ];
+    let rungs = words
+        .iter()
+        .map(|word| ladder.iter().position(|one| one == word));
+    assert!(rungs.is_sorted_by(|a, b| a.is_some() && a < b), "{words:?}");
+    assert_eq!(steps[0].since, steps[1].since, "one budget for both");
+    assert_eq!(steps[1], asked);
 }
 
 /// What Android was told, and what its browser made of it.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use time::OffsetDateTime;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -14,15 +15,18 @@ use tokio::{
 
 use super::{
     Failed, Settled,
+    boot::{ASK_BOOT, Boot},
     ladder::{Ladder, Next, Rung, Seen},
     told,
 };
 use crate::{
     adb::{Adb, AdbError, quote},
     cdp::get_json,
+    instance::Stage,
+    model::Progress,
     netns,
     relay::Dialer,
-    runtime::Tasks,
+    runtime::{Tasks, wall_now},
 };
 
 /// A forwarder connects at once, and adbd greets or does not.
@@ -55,7 +59,8 @@ struct Climber<'a> {
     up: Up,
 }
 
-/// Climbs until the device is up or is not coming up; `stage` hears what is waited for. Bounded by the
+/// Climbs until the device is up or is not coming up; `stage` hears of each rung, once for each time that its
+/// budget begins. Bounded by the
 /// ladder's deadlines. Cancel-safe: what is dropped is closed.
 ///
 /// # Errors
@@ -63,7 +68,7 @@ struct Climber<'a> {
 pub async fn up(
     of: &Settled,
     pidfd: BorrowedFd<'_>,
-    stage: &watch::Sender<&'static str>,
+    stage: &watch::Sender<Stage>,
 ) -> Result<Up, (Failed, String)> {
     let adbd = SocketAddr::from((Ipv4Addr::LOCALHOST, of.kind.adb_port));
     let mut climber = Climber {
@@ -75,11 +80,15 @@ pub async fn up(
         boot: Boot::default(),
         up: Up::default(),
     };
-    let begun = Instant::now();
+    let (begun, started) = (Instant::now(), wall_now());
     let mut ladder = Ladder::new(of.boot);
     let mut rung = ladder.first();
+    let mut told = None;
     loop {
-        stage.send_replace(rung.doing());
+        let stands = ladder.stands();
+        if told.replace(stands) != Some(stands) {
+            stage.send_replace(seen_from_outside(stands, started));
+        }
         let seen = climber.attempt(rung).await;
         match ladder.step(seen, begun.elapsed()) {
             Next::Try(next) => rung = next,
@@ -93,6 +102,23 @@ pub async fn up(
                 return Err((failed, evidence));
             }
         }
+    }
+}
+
+/// What a rung looks like from outside, of a container that was started then.
+fn seen_from_outside(
+    (rung, since, limit): (Rung, Duration, Duration),
+    started: OffsetDateTime,
+) -> Stage {
+    let progress = Progress {
+        step: rung.as_str().to_owned(),
+        doing: rung.doing().to_owned(),
+        since: started + since,
+        limit,
+    };
+    Stage {
+        doing: rung.doing(),
+        progress: Some(progress),
     }
 }
 
@@ -257,79 +283,9 @@ fn last_lines(text: &str) -> String {
     joined.chars().take(EVIDENCE_CHARS).collect()
 }
 
-/// One question for all that tells how a boot goes.
-const ASK_BOOT: &str = "echo boot=$(getprop sys.boot_completed); \
-                        echo animation=$(getprop init.svc.bootanim); \
-                        echo zygote=$(getprop init.svc.zygote); \
-                        echo server=$(pidof system_server)";
-
-/// What was seen of a boot last.
-#[derive(Debug, Default)]
-struct Boot {
-    restarting: bool,
-    server: String,
-}
-
-impl Boot {
-    /// Judges an answer to [`ASK_BOOT`].
-    fn look(&mut self, said: &str) -> Seen {
-        let value = |key: &str| {
-            let mut pairs = said.lines().filter_map(|line| line.split_once('='));
-            pairs
-                .find(|(name, _)| *name == key)
-                .map_or("", |(_, value)| value.trim())
-        };
-        let (restarting, server) = (value("zygote") == "restarting", value("server"));
-        let began_again = restarting && !self.restarting;
-        let another = !server.is_empty() && !self.server.is_empty() && server != self.server;
-        self.restarting = restarting;
-        if !server.is_empty() {
-            server.clone_into(&mut self.server);
-        }
-        if began_again || another {
-            return Seen::ZygoteDied;
-        }
-        // A device may have no boot animation at all.
-        if value("boot") == "1" && matches!(value("animation"), "stopped" | "") {
-            return Seen::There;
-        }
-        Seen::NotYet(said.lines().collect::<Vec<_>>().join(", "))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn said(boot: &str, animation: &str, zygote: &str, server: &str) -> String {
-        format!("boot={boot}\nanimation={animation}\nzygote={zygote}\nserver={server}")
-    }
-
-    #[test]
-    fn a_boot_is_over_when_its_animation_is() {
-        let mut boot = Boot::default();
-        let not_yet = boot.look(&said("", "running", "running", ""));
-        assert!(matches!(not_yet, Seen::NotYet(_)));
-        let not_yet = boot.look(&said("1", "running", "running", "900"));
-        assert!(matches!(not_yet, Seen::NotYet(_)));
-        assert_eq!(
-            boot.look(&said("1", "stopped", "running", "900")),
-            Seen::There
-        );
-        assert_eq!(boot.look(&said("1", "", "running", "900")), Seen::There);
-    }
-
-    #[test]
-    fn a_death_of_zygote_is_seen_once() {
-        let mut boot = Boot::default();
-        let mut look = |zygote, server| boot.look(&said("", "running", zygote, server));
-        assert!(matches!(look("running", "900"), Seen::NotYet(_)));
-        assert_eq!(look("restarting", ""), Seen::ZygoteDied);
-        assert!(matches!(look("restarting", ""), Seen::NotYet(_)));
-        assert!(matches!(look("running", ""), Seen::NotYet(_)));
-        assert_eq!(look("running", "1200"), Seen::ZygoteDied);
-        assert!(matches!(look("running", "1200"), Seen::NotYet(_)));
-    }
 
     #[test]
     fn evidence_is_the_end_of_the_log_and_short() {

@@ -29,6 +29,20 @@ pub enum Rung {
 }
 
 impl Rung {
+    /// A stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Greeting => "adbd",
+            Self::Boot => "boot",
+            Self::Package => "package",
+            Self::Settings => "settings",
+            Self::Launch => "launch",
+            Self::Socket => "devtools_socket",
+            Self::Answer => "devtools",
+        }
+    }
+
     /// For progress and time-outs.
     #[must_use]
     pub const fn doing(self) -> &'static str {
@@ -227,6 +241,13 @@ impl Ladder {
     #[must_use]
     pub const fn first(&self) -> Rung {
         self.rung
+    }
+
+    /// On which rung it is, since when (after the start of the container) its budget counts, and how long
+    /// that is.
+    #[must_use]
+    pub const fn stands(&self) -> (Rung, Duration, Duration) {
+        (self.rung, self.since, self.rung.limit(self.boot))
     }
 
     /// `seen` came of trying its rung; `at` is the time since the container was started.

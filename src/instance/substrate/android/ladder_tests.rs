@@ -41,6 +41,18 @@ fn each_rung_has_its_deadline_and_its_failure() {
 }
 
 #[test]
+fn a_boot_is_measured_from_the_start_of_the_container_and_every_other_rung_from_its_beginning() {
+    let mut ladder = Ladder::new(BOOT);
+    assert_eq!(ladder.stands(), (Rung::Greeting, secs(0), BOOT));
+    ladder.step(Seen::There, secs(5));
+    assert_eq!(ladder.stands(), (Rung::Boot, secs(0), BOOT));
+    ladder.step(not_yet(), secs(6));
+    assert_eq!(ladder.stands(), (Rung::Boot, secs(0), BOOT));
+    ladder.step(Seen::There, secs(40));
+    assert_eq!(ladder.stands(), (Rung::Package, secs(40), secs(20)));
+}
+
+#[test]
 fn a_browser_without_devtools_is_started_once_more() {
     for (rung, limit, code) in [
         (Rung::Socket, 15, "device_no_devtools"),

@@ -9,6 +9,7 @@
 //! A device is the phone that it is: no profile is laid over it.
 
 mod binders;
+mod boot;
 mod climb;
 mod config;
 mod container;
