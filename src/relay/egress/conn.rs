@@ -15,7 +15,7 @@ use super::{
     proxy,
     refusal::{Reason, Refusal},
     shared::Shared,
-    socks,
+    socks, socks_words,
     source::{NoHead, Sink, Source},
     tunnel,
 };
@@ -70,7 +70,7 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     if !client.has_begun().await {
         return;
     }
-    if client.up.buffered().first() == Some(&socks::VERSION) {
+    if client.up.buffered().first() == Some(&socks_words::VERSION) {
         return socks::serve(client, &shared).await;
     }
     let mut kept = None;

@@ -41,6 +41,7 @@ mod resolver;
 mod route;
 mod shared;
 mod socks;
+mod socks_words;
 mod source;
 mod tls;
 mod tunnel;

@@ -96,6 +96,24 @@ impl<R: AsyncRead + Unpin> Source<R> {
         }
     }
 
+    /// Takes what `read` takes of what has come, once that is enough for it; `None` where nothing more
+    /// comes. Cancel-safe as the rest.
+    pub(super) async fn words<T, E>(
+        &mut self,
+        read: impl Fn(&[u8]) -> Result<Option<(T, usize)>, E>,
+    ) -> Result<Option<T>, E> {
+        loop {
+            if let Some((words, length)) = read(&self.buffer)? {
+                self.buffer.advance(length);
+                return Ok(Some(words));
+            }
+            match self.fill().await {
+                Ok(0) | Err(_) => return Ok(None),
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Takes as many bytes. Cancel-safe: what was read stays in the buffer.
     pub(super) async fn several(&mut self, bytes: usize) -> Result<Bytes, NoHead> {
         while self.buffer.len() < bytes {

@@ -28,7 +28,7 @@ use super::{
     resolver::Resolver,
     route::Route,
     shared::beyond,
-    socks::{CONNECT, IPV4, IPV6, NAME, NO_LOGIN, SUCCEEDED, VERSION},
+    socks_words::{Bad, NO_LOGIN, SUCCEEDED, VERSION, answered, asking},
     source::{NoHead, Sink},
     tls,
 };
@@ -227,29 +227,19 @@ async fn socks_to(outer: &mut Outer, upstream: &Upstream, to: &Authority) -> Res
         }
         _ => return Err(strange("the upstream does not speak SOCKS5")),
     }
-    outer.up.put(&request(to)).await.map_err(|_gone| broken())?;
-    let [version, code, _reserved, kind] = outer.down.exactly().await?;
-    if version != VERSION {
-        return Err(strange("the upstream does not speak SOCKS5"));
+    let asked = outer.up.put(&asking(to)).await;
+    asked.map_err(|_gone| broken())?;
+    let answer = outer.down.words(answered).await.map_err(|bad| {
+        strange(match bad {
+            Bad::Kind => "the upstream is bound to an address of no known type",
+            Bad::Methods | Bad::Command | Bad::Words(_) => "the upstream does not speak SOCKS5",
+        })
+    })?;
+    match answer {
+        Some(SUCCEEDED) => Ok(()),
+        Some(code) => Err(failed(code)),
+        None => Err(broken()),
     }
-    // The address that it is bound to, which nobody needs, stands before the tunnel's first byte.
-    let length = match kind {
-        IPV4 => 4,
-        IPV6 => 16,
-        NAME => usize::from(outer.down.exactly::<1>().await?[0]),
-        // Some say nothing more once they have failed.
-        _ if code != SUCCEEDED => return Err(failed(code)),
-        _ => {
-            return Err(strange(
-                "the upstream is bound to an address of no known type",
-            ));
-        }
-    };
-    if code != SUCCEEDED {
-        return Err(failed(code));
-    }
-    outer.down.several(length + 2).await?;
-    Ok(())
 }
 
 async fn log_in(outer: &mut Outer, login: &Login) -> Result<(), Refusal> {
@@ -267,28 +257,6 @@ async fn log_in(outer: &mut Outer, login: &Login) -> Result<(), Refusal> {
         [_, 0] => Ok(()),
         [_, _] => Err(refused("the upstream refused the login")),
     }
-}
-
-fn request(to: &Authority) -> Vec<u8> {
-    let mut words = vec![VERSION, CONNECT, 0];
-    match &to.host {
-        Host::Ip(IpAddr::V4(v4)) => {
-            words.push(IPV4);
-            words.extend(v4.octets());
-        }
-        Host::Ip(IpAddr::V6(v6)) => {
-            words.push(IPV6);
-            words.extend(v6.octets());
-        }
-        Host::Name(name) => {
-            words.push(NAME);
-            // An authority's name has at most 253 bytes.
-            words.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
-            words.extend(name.as_bytes());
-        }
-    }
-    words.extend(to.port.to_be_bytes());
-    words
 }
 
 /// Whom a SOCKS5 code blames.

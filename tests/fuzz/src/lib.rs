@@ -1,10 +1,9 @@
-//! The egress proxy's parsers of HTTP under libFuzzer: coverage-guided, on the stable compiler.
+//! The egress proxy's parsers of HTTP and SOCKS5 under libFuzzer: coverage-guided, on the stable compiler.
 //!
 //! `make fuzz MINUTES=n` builds each target with the compiler's own coverage instrumentation and runs them
 //! for `n` minutes in all. What is compiled are the very files of `src/relay/egress`, which need nothing of
 //! the rest. There is no address sanitizer: that takes a nightly compiler, and these files have no `unsafe`
-//! that it could find something in. Reads of SOCKS are not here: they are made from a socket, and have
-//! property tests beside them.
+//! that it could find something in.
 //!
 //! A find is an input on which a parser panics, or on which one of the promises in `egress/promises.rs` does not
 //! hold; libFuzzer writes it to `tests/fuzz/found/` and the run fails. It belongs into the tests of the parser then.
@@ -28,6 +27,8 @@ mod egress {
     mod head;
     #[path = "../../../../src/relay/egress/refusal.rs"]
     mod refusal;
+    #[path = "../../../../src/relay/egress/socks_words.rs"]
+    mod socks_words;
 
     pub mod promises;
 }

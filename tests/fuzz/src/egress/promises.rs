@@ -8,6 +8,7 @@ use super::{
     fields::Connection,
     framing::{self, Framing},
     head::{HeadEnd, Request, Response, Target},
+    socks_words::{self, Read},
 };
 
 /// A head is found at the same byte however it arrives; a request that is understood is understood alike
@@ -115,6 +116,51 @@ pub fn authority(data: &[u8]) {
             same_authority(&authority);
         }
     }
+}
+
+/// Words of SOCKS5 are the same in whatever pieces they come, take no byte of what follows, and a request that is
+/// understood is understood alike by the upstream to which it is handed on.
+pub fn socks(data: &[u8]) {
+    let Some((at, data)) = data.split_first() else {
+        return;
+    };
+    let step = usize::from(*at).max(1);
+    let after = in_pieces(data, step, socks_words::greeting).map_or(0, |((), length)| length);
+    in_pieces(data, step, socks_words::answered);
+    let Some((to, _length)) = in_pieces(&data[after..], step, socks_words::asked) else {
+        return;
+    };
+    same_authority(&to);
+    assert!(to.port > 0);
+    let handed_on = socks_words::asking(&to);
+    let whole = handed_on.len();
+    assert_eq!(socks_words::asked(&handed_on), Ok(Some((to, whole))));
+}
+
+/// What is read of `data`, which must be the same when it comes in pieces.
+fn in_pieces<T: PartialEq + std::fmt::Debug>(
+    data: &[u8],
+    step: usize,
+    read: impl Fn(&[u8]) -> Read<T>,
+) -> Option<(T, usize)> {
+    let whole = read(data);
+    let mut end = 0;
+    let pieces = loop {
+        end = (end + step).min(data.len());
+        match read(&data[..end]) {
+            Ok(None) if end < data.len() => {}
+            outcome => break outcome,
+        }
+    };
+    assert_eq!(whole, pieces, "in pieces of {step}");
+    let (words, length) = whole.ok()??;
+    assert!(length <= data.len());
+    assert_eq!(
+        read(&data[..length]),
+        Ok(Some((words, length))),
+        "nothing of what follows is looked at"
+    );
+    read(data).ok()?
 }
 
 fn same_authority(authority: &Authority) {
