@@ -49,6 +49,7 @@ lint: ## format and clippy, of the tests' own feature too
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --all-targets --locked --features failpoints -- -D warnings
+	cargo clippy --locked --no-default-features -- -D warnings
 
 deny: ## licences, crates and sources of the lock file; known faults where their database can be reached
 	@cargo deny --version 2>/dev/null | grep -qx "cargo-deny $(CARGO_DENY)" \

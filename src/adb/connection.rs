@@ -1,8 +1,8 @@
-//! One connection to an adbd: the greeting, and the task that moves packets from then on.
+//! One connection to an adbd: the task that moves packets once it was greeted.
 
-use std::{collections::BTreeSet, future::poll_fn, io, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -12,29 +12,17 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    AdbError, AdbStream, Lost,
+    AdbError, AdbStream, Banner, Hello, Lost,
+    greeting::greet,
     mux::{MAX_STREAMS, Mux},
-    packet::{BEFORE_GREETING, Command, HEADER, MAX_PAYLOAD, Packet, VERSION},
+    packet::{BEFORE_GREETING, HEADER, MAX_PAYLOAD, Packet},
 };
 use crate::runtime::Tasks;
 
-/// What this host can do; `delayed_ack` must not be among it: it changes what OKAY means.
-const GREETING: &[u8] = b"host::features=shell_v2,cmd\0";
 /// A packet that was begun is finished within this, either way.
 const STALLED: Duration = Duration::from_secs(30);
 /// What a service may be called: adbd takes no more in its first packet.
 const MAX_NAME: usize = BEFORE_GREETING as usize - 1;
-
-/// What the device said of itself in its greeting.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Banner {
-    /// `device`, `recovery`, `sideload`, ….
-    pub state: String,
-    /// `ro.product.model` and its like.
-    pub properties: Vec<(String, String)>,
-    /// What it can do.
-    pub features: BTreeSet<String>,
-}
 
 /// A greeted connection. Clones share it; it ends when neither they nor any stream of it are left.
 #[derive(Debug, Clone)]
@@ -53,18 +41,17 @@ pub(super) struct Line {
 }
 
 impl Adb {
-    /// Greets the adbd behind `stream`, which must answer within `limit`; the connection then lives in a
-    /// task of `tasks`. Cancel-safe: what is dropped unfinished is closed.
+    /// Greets the adbd behind `stream`; the connection then lives in a task of `tasks`. Cancel-safe: what
+    /// is dropped unfinished is closed.
     ///
     /// # Errors
     /// [`AdbError`].
-    pub async fn greet<S>(mut stream: S, limit: Duration, tasks: &Tasks) -> Result<Self, AdbError>
+    pub async fn greet<S>(mut stream: S, how: Hello<'_>, tasks: &Tasks) -> Result<Self, AdbError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let mut read = BytesMut::with_capacity(4096);
-        let greeted = timeout(limit, greet(&mut stream, &mut read)).await;
-        let (payload, banner) = greeted.map_err(|_elapsed| AdbError::NoGreeting(limit))??;
+        let (payload, banner) = greet(&mut stream, &mut read, how).await?;
         let ends = CancellationToken::new();
         let (end, over) = watch::channel(false);
         let line = Arc::new(Line {
@@ -153,33 +140,6 @@ impl Adb {
     }
 }
 
-/// Says hello; answers what the peer takes in a packet, and what it is.
-async fn greet<S>(stream: &mut S, read: &mut BytesMut) -> Result<(usize, Banner), AdbError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let hello = Packet {
-        command: Command::Connect,
-        arg0: VERSION,
-        arg1: MAX_PAYLOAD,
-        payload: Bytes::from_static(GREETING),
-    };
-    write(stream, hello, true).await?;
-    let answer = next(stream, read, BEFORE_GREETING).await?;
-    match answer.command {
-        Command::Connect if answer.arg0 < VERSION => Err(AdbError::TooOld(answer.arg0)),
-        Command::Connect => {
-            let takes = answer.arg1.clamp(BEFORE_GREETING, MAX_PAYLOAD);
-            Ok((takes as usize, Banner::read(&answer.payload)))
-        }
-        Command::Auth => Err(AdbError::Unauthorized),
-        Command::StartTls => Err(AdbError::WantsTls),
-        Command::Open | Command::Okay | Command::Write | Command::Close => {
-            Err(Lost::from(super::Malformed::Misplaced).into())
-        }
-    }
-}
-
 /// Moves packets both ways until nothing goes any more.
 async fn carry<S>(stream: S, mut read: BytesMut, line: &std::sync::Weak<Line>) -> Lost
 where
@@ -226,7 +186,7 @@ where
 }
 
 /// The next packet; one that was begun must be finished.
-async fn next(
+pub(super) async fn next(
     from: &mut (impl AsyncRead + Unpin),
     read: &mut BytesMut,
     allowed: u32,
@@ -250,7 +210,7 @@ async fn next(
     }
 }
 
-async fn write(
+pub(super) async fn write(
     to: &mut (impl AsyncWrite + Unpin),
     packet: Packet,
     summed: bool,
@@ -273,32 +233,6 @@ fn broken(error: &io::Error) -> Lost {
         Lost::HungUp
     } else {
         Lost::Broken(kind)
-    }
-}
-
-impl Banner {
-    /// Reads `device::ro.product.name=x;…;features=a,b`. What cannot be read is not there.
-    fn read(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
-        let text = text.trim_end_matches('\0');
-        let mut parts = text.splitn(3, ':');
-        let state = parts.next().unwrap_or_default().to_owned();
-        let mut banner = Self {
-            state,
-            ..Self::default()
-        };
-        for pair in parts.nth(1).unwrap_or_default().split(';') {
-            match pair.split_once('=') {
-                Some(("features", list)) => {
-                    banner.features.extend(list.split(',').map(str::to_owned));
-                }
-                Some((key, value)) => {
-                    banner.properties.push((key.to_owned(), value.to_owned()));
-                }
-                None => {}
-            }
-        }
-        banner
     }
 }
 

@@ -1,9 +1,14 @@
+use bytes::Bytes;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
-use crate::adb::Malformed;
+use crate::adb::{
+    Malformed,
+    packet::{Command, VERSION},
+};
 
 const LIMIT: Duration = Duration::from_secs(5);
+const KEYLESS: Hello<'static> = Hello::keyless(LIMIT);
 
 /// A peer whose answers are written by hand.
 struct Peer {
@@ -50,7 +55,7 @@ async fn greeted_with(command: Command, arg0: u32) -> Result<Adb, AdbError> {
         .await;
     };
     let tasks = Tasks::default();
-    tokio::join!(Adb::greet(ours, LIMIT, &tasks), answers).0
+    tokio::join!(Adb::greet(ours, KEYLESS, &tasks), answers).0
 }
 
 #[tokio::test]
@@ -64,7 +69,7 @@ async fn a_greeting_is_told_from_everything_else() {
     );
     assert!(banner.features.contains("shell_v2"));
     let refused = greeted_with(Command::Auth, 1).await.unwrap_err();
-    assert!(matches!(refused, AdbError::Unauthorized), "{refused}");
+    assert!(matches!(refused, AdbError::WantsKey), "{refused}");
     let refused = greeted_with(Command::StartTls, VERSION).await.unwrap_err();
     assert!(matches!(refused, AdbError::WantsTls), "{refused}");
     let refused = greeted_with(Command::Connect, VERSION - 1)
@@ -85,7 +90,7 @@ async fn a_greeting_is_told_from_everything_else() {
 #[tokio::test(start_paused = true)]
 async fn a_greeting_that_nobody_answers_is_given_up() {
     let (ours, _peer) = peer();
-    let silent = Adb::greet(ours, LIMIT, &Tasks::default())
+    let silent = Adb::greet(ours, KEYLESS, &Tasks::default())
         .await
         .unwrap_err();
     assert!(matches!(silent, AdbError::NoGreeting(LIMIT)), "{silent}");
@@ -96,7 +101,7 @@ async fn who_is_no_adbd_is_told_so_at_once() {
     let (ours, mut peer) = peer();
     let says = async { peer.wire.write_all(b"HTTP/1.1 400 Bad Request").await };
     let tasks = Tasks::default();
-    let (refused, said) = tokio::join!(Adb::greet(ours, LIMIT, &tasks), says);
+    let (refused, said) = tokio::join!(Adb::greet(ours, KEYLESS, &tasks), says);
     said.unwrap();
     let refused = refused.unwrap_err();
     assert!(
@@ -115,7 +120,7 @@ async fn connected(tasks: &Tasks) -> (Adb, Peer) {
         peer.says(Command::Connect, VERSION, 1 << 20, b"device::")
             .await;
     };
-    let (adb, ()) = tokio::join!(Adb::greet(ours, LIMIT, tasks), greets);
+    let (adb, ()) = tokio::join!(Adb::greet(ours, KEYLESS, tasks), greets);
     (adb.unwrap(), peer)
 }
 

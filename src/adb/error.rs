@@ -44,6 +44,23 @@ pub enum Lost {
     Closed,
 }
 
+/// A key that is none. No message has anything of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Something else.
+    #[error("it is no RSA key in PEM (PKCS#8, as `adb keygen` writes it)")]
+    Unreadable,
+    /// Android knows one size.
+    #[error("it has {0} bits, and Android takes 2048")]
+    Size(usize),
+    /// No randomness.
+    #[error("RSA failed with it")]
+    Unusable,
+    /// Without the feature.
+    #[error("this program was built without `adb-auth`, so it can show a device no key")]
+    NotBuilt,
+}
+
 /// A connection or an order that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -51,9 +68,18 @@ pub enum AdbError {
     /// The greeting was not answered: a forwarder listens and adbd does not yet, or everything is frozen.
     #[error("adbd did not answer the greeting within {0:?}")]
     NoGreeting(Duration),
-    /// It demands a key that it knows.
+    /// It demands a key, and there is none to show.
     #[error("adbd demands a key that was accepted on the device, and this host has none")]
-    Unauthorized,
+    WantsKey,
+    /// It demands a key, does not know this one, and nobody accepted it in time.
+    #[error("adbd demands a key and does not accept this host's (SHA-256 {fingerprint})")]
+    KeyRefused {
+        /// Of the public key.
+        fingerprint: String,
+    },
+    /// The key to show.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A port for wireless debugging.
     #[error("adbd demands TLS on this port; the plain port is 5555")]
     WantsTls,

@@ -3,7 +3,9 @@
 //! ```text
 //!   packet      one packet: header and payload, limits kept     (pure)
 //!   mux         streams of one connection, one credit each way  (pure)
-//!   connection  greeting, deadlines, the task that moves packets
+//!   greeting    who is there, and the key that some demand
+//!   key         an RSA key as `adb` has it                      (pure; feature `adb-auth`)
+//!   connection  deadlines, the task that moves packets
 //!   stream      a service as AsyncRead + AsyncWrite, and its halves
 //!   shell       `shell,v2`: stdout, stderr and exit code apart
 //!   sync        `sync:`: a file pushed
@@ -20,13 +22,22 @@
 
 mod connection;
 mod error;
+mod greeting;
+#[cfg(feature = "adb-auth")]
+mod key;
+#[cfg(not(feature = "adb-auth"))]
+#[path = "no_key.rs"]
+mod key;
 mod mux;
 mod packet;
 mod shell;
 mod stream;
 mod sync;
 
-pub use connection::{Adb, Banner};
-pub use error::{AdbError, Lost, Malformed};
+use self::greeting::TOKEN;
+pub use connection::Adb;
+pub use error::{AdbError, KeyError, Lost, Malformed};
+pub use greeting::{Banner, Hello};
+pub use key::Key;
 pub use shell::{Output, quote};
 pub use stream::{AdbStream, ReadHalf, WriteHalf};

@@ -79,6 +79,13 @@ fn said(evidence: &str) -> String {
     format!("; its log ends: {evidence}")
 }
 
+impl From<Failed> for StartError {
+    fn from(failed: Failed) -> Self {
+        let evidence = String::new();
+        Self::Device { failed, evidence }
+    }
+}
+
 impl StartError {
     /// What journal and API say of it.
     #[must_use]
@@ -100,6 +107,11 @@ impl StartError {
             Self::Relay(_) => ("attach_failed", Blame::Substrate),
             Self::Journal(_) => ("journal_failed", Blame::Agent),
             Self::TooSlow { .. } => ("start_timeout", Blame::Substrate),
+            Self::Device {
+                failed:
+                    failed @ (Failed::WantsKey | Failed::KeyRefused { .. } | Failed::NoKey { .. }),
+                ..
+            } => (failed.code(), Blame::Host),
             Self::Device { failed, .. } => (failed.code(), Blame::Substrate),
             Self::NoBinder => ("no_binder", Blame::Host),
             Self::CalledOff => ("called_off", Blame::Client),
@@ -145,6 +157,9 @@ pub enum InstanceError {
     /// It was not started by this agent, or is gone.
     #[error("nothing is held of the instance")]
     NotHeld,
+    /// Of a device: the key to show it.
+    #[error(transparent)]
+    Key(#[from] Failed),
     /// It still runs although it was killed.
     #[error("the container does not die")]
     Undead,
@@ -158,7 +173,7 @@ impl Classify for InstanceError {
             Self::Journal(error) => error.class(),
             Self::Docker(error) => error.class(),
             Self::Namespace(error) => error.class(),
-            Self::Process(_) | Self::Undead => Class::Internal,
+            Self::Process(_) | Self::Undead | Self::Key(_) => Class::Internal,
             Self::NotHeld | Self::NoWay => Class::NotFound,
         }
     }

@@ -5,10 +5,13 @@ use std::os::fd::AsFd;
 
 use tracing::info;
 
-use super::{InstanceError, Tools, driver::Driver, start::SOCKETS};
+use super::{InstanceError, Tools, driver::Driver, start::SOCKETS, substrate::android};
 use crate::{
     netns,
-    relay::client::{Bind, RelayError},
+    relay::{
+        Device,
+        client::{Bind, RelayError},
+    },
 };
 
 impl Driver {
@@ -19,8 +22,8 @@ impl Driver {
         let profile = tools.profiles.named(&self.row.profile);
         let profile = profile.ok_or(InstanceError::NotHeld)?;
         let limit = tools.config.start_timeout;
-        let device = self.row.on_device.clone();
-        let device = device.as_deref();
+        let device = self.on_device().await?;
+        let device = device.as_ref();
         match tools.relay.attach(id, &profile, device, limit).await {
             Err(RelayError::Unknown(_)) => {
                 self.send_sockets().await?;
@@ -38,6 +41,18 @@ impl Driver {
         }
         info!(instance = %id, "instance attached again");
         Ok(())
+    }
+
+    /// Where the browser is, of a device, and the key for it: it is in no journal.
+    async fn on_device(&self) -> Result<Option<Device>, InstanceError> {
+        let Some(at) = self.row.on_device.as_deref().cloned() else {
+            return Ok(None);
+        };
+        let key = match self.tools.devices.settled(self.row.substrate) {
+            Some(settled) => android::key(&settled).await?,
+            None => None,
+        };
+        Ok(Some(Device { at, key }))
     }
 
     /// What a relay that has nothing of the instance needs of it.

@@ -33,7 +33,7 @@ use crate::{
     model::OnDevice,
     netns::{self, Made},
     profile::Profile,
-    relay::client::RelayError,
+    relay::{self, client::RelayError},
     runtime::{Step, cores, failpoint},
 };
 
@@ -222,9 +222,12 @@ impl Furnished<'_> {
             pidfd,
             made,
         } = self;
-        let up = match &device {
-            Some(device) => Some(asked.climb(device, &pidfd).await?),
-            None => None,
+        let (up, on_device) = match &device {
+            Some(device) => asked
+                .climb(device, &pidfd)
+                .await
+                .map(|(up, at)| (Some(up), Some(at)))?,
+            None => (None, None),
         };
         asked.go_on("waiting for the browser")?;
         let id = asked.row.id;
@@ -238,7 +241,7 @@ impl Furnished<'_> {
             .await?;
         failpoint(format_args!("start handed over"));
         let limit = asked.until.saturating_duration_since(Instant::now());
-        let attach = relay.attach(id, &profile, asked.row.on_device.as_deref(), limit);
+        let attach = relay.attach(id, &profile, on_device.as_ref(), limit);
         let attach = attach.instrument(debug_span!("attach"));
         let attached = tokio::select! {
             attached = asked.tools.steps.time(Step::InstanceAttach, attach) => attached?,
@@ -258,20 +261,24 @@ impl Furnished<'_> {
 }
 
 impl Requested<'_> {
-    /// Brings a device up, and writes down where its browser is.
-    async fn climb(&mut self, device: &Settled, pidfd: &OwnedFd) -> Result<Up, StartError> {
+    /// Brings a device up, and writes down where its browser is; its key is written nowhere.
+    async fn climb(
+        &mut self,
+        device: &Settled,
+        pidfd: &OwnedFd,
+    ) -> Result<(Up, relay::Device), StartError> {
         self.go_on("waiting for the device")?;
+        let key = android::key(device).await?;
         let up = tokio::select! {
-            up = android::up(device, pidfd.as_fd(), self.stage) => up,
+            up = android::up(device, key.as_ref(), pidfd.as_fd(), self.stage) => up,
             () = self.called_off.cancelled() => return Err(StartError::CalledOff),
         };
         let up = up.map_err(|(failed, evidence)| StartError::Device { failed, evidence })?;
-        self.row.on_device = Some(Box::new(OnDevice {
-            adb_port: device.kind.adb_port,
-            socket: up.socket.clone(),
-        }));
+        let (adb_port, socket) = (device.kind.adb_port, up.socket.clone());
+        let at = OnDevice { adb_port, socket };
+        self.row.on_device = Some(Box::new(at.clone()));
         self.tools.journal.instance(self.row.clone()).await?;
-        Ok(up)
+        Ok((up, relay::Device { at, key }))
     }
 }
 

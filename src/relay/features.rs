@@ -23,15 +23,18 @@ pub enum Feature {
     Reroute,
     /// A browser on an Android device.
     OnDevice,
+    /// A key for the device's adbd.
+    AdbKey,
 }
 
 impl Feature {
     /// Everything that this program understands.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Throttle,
         Self::MoreBounds,
         Self::Reroute,
         Self::OnDevice,
+        Self::AdbKey,
     ];
 
     /// Its word in `Hello`: never changed.
@@ -42,6 +45,7 @@ impl Feature {
             Self::MoreBounds => "more_bounds",
             Self::Reroute => "reroute",
             Self::OnDevice => "on_device",
+            Self::AdbKey => "adb_key",
         }
     }
 }
@@ -83,8 +87,11 @@ pub(super) fn of_bind(bind: &pb::BindRequest) -> BTreeSet<Feature> {
 
 /// What taking an instance on needs.
 pub(super) fn of_attach(attach: &pb::AttachRequest) -> BTreeSet<Feature> {
-    let on_device = attach.on_device.as_ref().map(|_| Feature::OnDevice);
-    on_device.into_iter().collect()
+    let Some(device) = &attach.on_device else {
+        return BTreeSet::new();
+    };
+    let key = (!device.adb_key.is_empty()).then_some(Feature::AdbKey);
+    key.into_iter().chain([Feature::OnDevice]).collect()
 }
 
 #[cfg(test)]
@@ -98,7 +105,7 @@ mod tests {
     const NEW: i32 = 80;
 
     /// Each new field of an order, and what it needs; `None` where a relay that skips it harms nobody.
-    const TABLE: [(&str, &str, Option<Feature>); 8] = [
+    const TABLE: [(&str, &str, Option<Feature>); 9] = [
         ("Limits", "throttle_after_bytes", Some(Feature::Throttle)),
         (
             "Limits",
@@ -108,6 +115,7 @@ mod tests {
         ("Route", "more_bounds", Some(Feature::MoreBounds)),
         ("BindRequest", "reroute", Some(Feature::Reroute)),
         ("AttachRequest", "on_device", Some(Feature::OnDevice)),
+        ("OnDevice", "adb_key", Some(Feature::AdbKey)),
         // A relay that has its counters does not need it; one that lost them counts anew, as it always did.
         ("BindRequest", "used", None),
         // Shown or not, nothing else.
@@ -175,6 +183,15 @@ mod tests {
             ..pb::AttachRequest::default()
         };
         assert_eq!(of_attach(&device), [Feature::OnDevice].into());
+        let locked = pb::AttachRequest {
+            on_device: Some(pb::OnDevice {
+                adb_key: vec![1],
+                ..pb::OnDevice::default()
+            }),
+            ..pb::AttachRequest::default()
+        };
+        let needs = [Feature::OnDevice, Feature::AdbKey];
+        assert_eq!(of_attach(&locked), needs.into());
         assert_eq!(of_attach(&pb::AttachRequest::default()), BTreeSet::new());
     }
 

@@ -34,7 +34,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-pub use devtools::DevTools;
+pub use devtools::{DevTools, Device};
 pub use dialer::Dialer;
 pub use features::Feature;
 pub use view::{Browser, ClientGuard, Clients, Live, SessionView};

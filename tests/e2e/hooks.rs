@@ -11,7 +11,7 @@ use std::{
 };
 
 use chaser::wire::node::NodeState;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::Instant};
 

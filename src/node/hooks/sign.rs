@@ -3,7 +3,7 @@
 //! `Chaser-Signature: t=<unix seconds>,v1=<hex of HMAC-SHA256(key, "<t>." + body)>`. A receiver computes the
 //! same over the bytes that it got, compares in constant time and refuses what is older than it likes.
 
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// The header's value.

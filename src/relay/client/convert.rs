@@ -7,12 +7,12 @@ use super::{
     Bind, Ended, Expected, Held, Inventory, Look, RelayError, RelayEvent, Settings, Tally, exposed,
 };
 use crate::{
+    adb::Key,
     model::{
-        Blame, BootInstant, Bounds, Ending, HostTraffic, InstanceId, OnDevice, Targets, Traffic,
-        Written,
+        Blame, BootInstant, Bounds, Ending, HostTraffic, InstanceId, Targets, Traffic, Written,
     },
     profile::Profile,
-    relay::{PROTOCOL, Place, Way},
+    relay::{Device, PROTOCOL, Place, Way},
     wire::relay as pb,
 };
 
@@ -103,15 +103,18 @@ pub(super) fn attach(
     agent_epoch: u64,
     instance: InstanceId,
     profile: &Profile,
-    on_device: Option<&OnDevice>,
-) -> Result<pb::AttachRequest, serde_json::Error> {
+    on_device: Option<&Device>,
+) -> Result<pb::AttachRequest, RelayError> {
+    let key = on_device.and_then(|device| device.key.as_ref());
+    let key = key.map(Key::to_der).transpose()?;
     Ok(pb::AttachRequest {
         agent_epoch,
         instance_id: instance.to_string(),
         profile: serde_json::to_vec(profile)?,
         on_device: on_device.map(|device| pb::OnDevice {
-            adb_port: device.adb_port.into(),
-            socket: device.socket.clone(),
+            adb_port: device.at.adb_port.into(),
+            socket: device.at.socket.clone(),
+            adb_key: key.map_or_else(Vec::new, |key| key.expose_secret().to_vec()),
         }),
     })
 }

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use crate::{
+    adb::KeyError,
     model::{Class, Classify},
     relay::Feature,
 };
@@ -60,6 +61,9 @@ pub enum RelayError {
     /// A profile that cannot be written down.
     #[error("the profile cannot be encoded")]
     Profile(#[from] serde_json::Error),
+    /// A device's key that cannot be written down.
+    #[error("the device's key cannot be encoded: {0}")]
+    Key(#[from] KeyError),
     /// Handing over sockets failed.
     #[error("sockets could not be handed to the relay")]
     Sockets(#[source] io::Error),
@@ -91,7 +95,8 @@ impl Classify for RelayError {
             | Self::Address(_)
             | Self::Protocol { .. }
             | Self::Malformed(_)
-            | Self::Profile(_) => Class::Internal,
+            | Self::Profile(_)
+            | Self::Key(_) => Class::Internal,
         }
     }
 }

@@ -20,11 +20,9 @@ pub use message::{
     Attached, Bind, Ended, Expected, Held, Inventory, Look, RelayEvent, Settings, Tally, Welcome,
 };
 
-use super::{Feature, Paths, Way, features};
+use super::{Device, Feature, Paths, Way, features};
 use crate::{
-    model::{
-        Blame, BootInstant, EndReason, Ending, HostTraffic, InstanceId, OnDevice, SessionId, Why,
-    },
+    model::{Blame, BootInstant, EndReason, Ending, HostTraffic, InstanceId, SessionId, Why},
     profile::Profile,
     wire::relay::{self as pb, relay_service_client::RelayServiceClient},
 };
@@ -117,7 +115,7 @@ impl RelayClient {
         &self,
         instance: InstanceId,
         profile: &Profile,
-        on_device: Option<&OnDevice>,
+        on_device: Option<&Device>,
         limit: Duration,
     ) -> Result<Attached, RelayError> {
         let request = convert::attach(self.epoch, instance, profile, on_device)?;

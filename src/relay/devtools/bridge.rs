@@ -5,20 +5,24 @@ use std::{io, time::Duration};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::Device;
 use crate::{
-    adb::{Adb, AdbError, AdbStream},
+    adb::{Adb, AdbError, AdbStream, Hello, Key},
     relay::Dialer,
     runtime::Tasks,
 };
 
 /// adbd greets at once, or is frozen.
 const GREETING: Duration = Duration::from_secs(2);
+/// How long a key that the device does not know is shown.
+const SHOWN: Duration = Duration::from_secs(5);
 /// How long it may take to open a service.
 const OPENING: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Bridge {
     service: String,
+    key: Option<Key>,
     tasks: Tasks,
     /// Held to look or to change, never across a wait.
     adb: Mutex<Option<Adb>>,
@@ -27,9 +31,10 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    pub(super) fn new(socket: &str, tasks: &Tasks) -> Self {
+    pub(super) fn new(device: &Device, tasks: &Tasks) -> Self {
         Self {
-            service: format!("localabstract:{socket}"),
+            service: format!("localabstract:{}", device.at.socket),
+            key: device.key.clone(),
             tasks: tasks.clone(),
             adb: Mutex::default(),
             turn: Semaphore::new(1),
@@ -59,7 +64,13 @@ impl Bridge {
             return Ok(adb);
         }
         let stream = dialer.connect().await?;
-        let adb = Adb::greet(stream, GREETING, &self.tasks).await;
+        // The agent has come in with it, so the device knows it, or asks about each connection.
+        let hello = Hello {
+            limit: GREETING,
+            key: self.key.as_ref(),
+            patience: SHOWN,
+        };
+        let adb = Adb::greet(stream, hello, &self.tasks).await;
         let adb = adb.map_err(failed)?;
         *self.adb.lock() = Some(adb.clone());
         Ok(adb)

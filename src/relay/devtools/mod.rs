@@ -22,7 +22,16 @@ use std::{
 use self::bridge::Bridge;
 pub(super) use self::stream::{ReadHalf, Stream, WriteHalf, split};
 use super::Dialer;
-use crate::{model::OnDevice, runtime::Tasks};
+use crate::{adb::Key, model::OnDevice, runtime::Tasks};
+
+/// A device, to whoever dials its browser.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Where the browser is.
+    pub at: OnDevice,
+    /// The key that is shown where its adbd demands one.
+    pub key: Option<Key>,
+}
 
 /// The way to one browser.
 #[derive(Debug)]
@@ -44,14 +53,14 @@ impl DevTools {
     /// A browser on a device; its connection to adbd lives in `tasks`.
     #[must_use]
     pub fn on_device(
-        device: &OnDevice,
+        device: &Device,
         sockets: impl IntoIterator<Item = OwnedFd>,
         tasks: &Tasks,
     ) -> Self {
-        let adbd = SocketAddr::from((Ipv4Addr::LOCALHOST, device.adb_port));
+        let adbd = SocketAddr::from((Ipv4Addr::LOCALHOST, device.at.adb_port));
         Self {
             dialer: Dialer::new(adbd, sockets),
-            bridge: Some(Bridge::new(&device.socket, tasks)),
+            bridge: Some(Bridge::new(device, tasks)),
         }
     }
 

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
-    model::{HostTraffic, InstanceId, OnDevice, SessionId},
+    model::{HostTraffic, InstanceId, SessionId},
     profile::Profile,
     relay::{
-        DevTools, Way,
+        DevTools, Device, Way,
         egress::{Egress, Policy, Resolver, Setup},
         meter::Meter,
         supervisor::{self, Supervisor, SupervisorError},
@@ -63,7 +63,7 @@ pub(super) struct Hold {
 pub(super) struct Outside {
     pub(super) devtools: SocketAddr,
     /// Of a device, instead.
-    pub(super) on_device: Option<OnDevice>,
+    pub(super) on_device: Option<Device>,
     pub(super) policy: watch::Receiver<Arc<Policy>>,
     pub(super) fence: watch::Receiver<bool>,
     pub(super) resolver: Arc<Resolver>,

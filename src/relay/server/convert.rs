@@ -7,9 +7,10 @@ use tonic::Status;
 
 use super::{AttachFailed, BindFailed, attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
+    adb::Key,
     model::{Blame, BootInstant, Bounds, Ending, Limits, OnDevice, Targets, Traffic, Written},
     relay::{
-        Login, Place, Position, Upstream, Way,
+        Device, Login, Place, Position, Upstream, Way,
         egress::{Probed, Reason},
     },
     wire::relay as pb,
@@ -38,14 +39,18 @@ pub(super) fn instant(field: &str, at: Option<pb::BootInstant>) -> Result<BootIn
     })
 }
 
-/// Where the browser of a device is.
-pub(super) fn on_device(of: pb::OnDevice) -> Result<OnDevice, Status> {
+/// Where the browser of a device is, and the key for it.
+pub(super) fn on_device(of: pb::OnDevice) -> Result<Device, Status> {
     let port = u16::try_from(of.adb_port).ok().filter(|port| *port != 0);
     let adb_port = port.ok_or_else(|| Status::invalid_argument("on_device.adb_port is no port"))?;
-    Ok(OnDevice {
+    let key = Some(of.adb_key).filter(|key| !key.is_empty());
+    let key = key.map(|key| Key::from_der(&key)).transpose();
+    let key = key.map_err(|why| Status::invalid_argument(format!("on_device.adb_key: {why}")))?;
+    let at = OnDevice {
         adb_port,
         socket: of.socket,
-    })
+    };
+    Ok(Device { at, key })
 }
 
 /// The way out that a claim names.

@@ -11,9 +11,9 @@ use super::{
     ledger::News,
 };
 use crate::{
-    model::{EndReason, InstanceId, OnDevice, Why},
+    model::{EndReason, InstanceId, Why},
     profile::Profile,
-    relay::records,
+    relay::{Device, records},
 };
 
 /// How long what was started for an instance may take to stop.
@@ -28,7 +28,7 @@ impl Relay {
         self: &Arc<Self>,
         instance: InstanceId,
         profile: Profile,
-        on_device: Option<OnDevice>,
+        on_device: Option<Device>,
     ) -> Result<Arc<Attachment>, AttachFailed> {
         let (staged, attempt) = loop {
             match self.instances.begin(instance)? {

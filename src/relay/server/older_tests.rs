@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     model::{Bounds, OnDevice, Targets},
     relay::{
-        Feature,
+        Device, Feature,
         client::{RelayClient, RelayError, Settings},
     },
     wire::relay::relay_service_server::RelayServiceServer,
@@ -110,9 +110,12 @@ async fn what_an_older_relay_would_skip_is_refused_by_name_and_never_sent() {
     let device = lacked(client.can_serve(&Way::default(), true)).0;
     assert_eq!(device, Feature::OnDevice);
     let (profile, limit) = (phone(), Duration::from_secs(5));
-    let device = OnDevice {
-        adb_port: 5555,
-        socket: "devtools".to_owned(),
+    let device = Device {
+        at: OnDevice {
+            adb_port: 5555,
+            socket: "devtools".to_owned(),
+        },
+        key: None,
     };
     let attached = client.attach(InstanceId::random(), &profile, Some(&device), limit);
     assert_eq!(lacked(attached.await).0, Feature::OnDevice);

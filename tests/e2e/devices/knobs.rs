@@ -8,8 +8,13 @@ use crate::harness::{Library, docker, eventually, lab, seconds, session_id};
 
 /// What became of an order that cannot succeed, with such arguments of the container.
 async fn failure(arguments: &[&str]) -> Failure {
+    failure_of(Ordered::stand_in(arguments)).await
+}
+
+/// The same, of a device as it was described.
+pub(super) async fn failure_of(ordered: Ordered) -> Failure {
     let (lab, _origin) = lab();
-    let ordered = Ordered::stand_in(arguments).line("boot_timeout = \"8s\"");
+    let ordered = ordered.line("boot_timeout = \"8s\"");
     let chaser = ordered.on(&lab).start().await;
     let order = order(ordered.substrate, seconds(900));
     let ended = chaser.node.provision(&session_id(), order).await.unwrap();

@@ -1,7 +1,8 @@
 //! Android devices as sessions: what any of them must do ([`any`]), and what only one that fails on command
-//! can show ([`knobs`]).
+//! can show ([`knobs`]), or one that lets nobody in without a key ([`keys`]).
 
 mod any;
+mod keys;
 mod knobs;
 
 use std::time::Duration;

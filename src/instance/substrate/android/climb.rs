@@ -20,7 +20,7 @@ use super::{
     told,
 };
 use crate::{
-    adb::{Adb, AdbError, quote},
+    adb::{Adb, AdbError, Hello, Key, quote},
     cdp::get_json,
     instance::Stage,
     model::Progress,
@@ -29,8 +29,11 @@ use crate::{
     runtime::{Tasks, wall_now},
 };
 
-/// A forwarder connects at once, and adbd greets or does not.
+/// A forwarder connects at once, and adbd greets or does not; also what it takes to know a key.
 const GREETING: Duration = Duration::from_secs(2);
+/// How long one connection shows a key that the device does not know. Then another is made, because an
+/// adbd that reads its keys late in the boot looks for them only when it is greeted.
+const SHOWN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 /// One command of the framework: slow machines take seconds for each.
 const COMMAND: Duration = Duration::from_secs(15);
@@ -51,6 +54,7 @@ pub struct Up {
 /// What was tried, and what came of it.
 struct Climber<'a> {
     of: &'a Settled,
+    key: Option<&'a Key>,
     inside: Dialer,
     pidfd: BorrowedFd<'a>,
     tasks: Tasks,
@@ -59,20 +63,22 @@ struct Climber<'a> {
     up: Up,
 }
 
-/// Climbs until the device is up or is not coming up; `stage` hears of each rung, once for each time that its
-/// budget begins. Bounded by the
-/// ladder's deadlines. Cancel-safe: what is dropped is closed.
+/// Climbs until the device is up or is not coming up, with `key` where it demands one; `stage` hears of each
+/// rung, once for each time that its budget begins. Bounded by the ladder's deadlines. Cancel-safe: what is
+/// dropped is closed.
 ///
 /// # Errors
 /// [`Failed`], with the last lines of the device's log where it could still be asked for them.
 pub async fn up(
     of: &Settled,
+    key: Option<&Key>,
     pidfd: BorrowedFd<'_>,
     stage: &watch::Sender<Stage>,
 ) -> Result<Up, (Failed, String)> {
     let adbd = SocketAddr::from((Ipv4Addr::LOCALHOST, of.kind.adb_port));
     let mut climber = Climber {
         of,
+        key,
         inside: Dialer::new(adbd, []),
         pidfd,
         tasks: Tasks::default(),
@@ -135,8 +141,10 @@ impl Climber<'_> {
         };
         tried.unwrap_or_else(|error| {
             let lost = matches!(error, AdbError::Lost(_) | AdbError::Silent { .. });
-            if matches!(error, AdbError::Unauthorized) {
-                Seen::Unauthorized
+            if matches!(error, AdbError::WantsKey) {
+                Seen::WantsKey
+            } else if let AdbError::KeyRefused { fingerprint } = error {
+                Seen::KeyRefused(fingerprint)
             } else if lost && rung != Rung::Greeting {
                 // A device that hangs is greeted anew.
                 self.adb = None;
@@ -160,7 +168,12 @@ impl Climber<'_> {
             Ok(Err(error)) => return Ok(Seen::NotYet(error.to_string())),
             Err(_elapsed) => return Ok(Seen::NotYet("nobody connects".to_owned())),
         };
-        self.adb = Some(Adb::greet(stream, GREETING, &self.tasks).await?);
+        let hello = Hello {
+            limit: GREETING,
+            key: self.key,
+            patience: SHOWN,
+        };
+        self.adb = Some(Adb::greet(stream, hello, &self.tasks).await?);
         Ok(Seen::There)
     }
 

@@ -1,11 +1,12 @@
 //! `[substrate.emulator]`, `[substrate.redroid]`, `[substrate.cuttlefish]` of the configuration.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
 use super::Kind;
 use crate::{
+    adb::KeyError,
     host::{Ability, Need, Supply},
     model::Substrate,
 };
@@ -49,6 +50,9 @@ pub struct Device {
     pub package: String,
     /// The browser's activity.
     pub activity: String,
+    /// File of the key that is shown to an adbd which demands one, as `adb` keeps its own; made where it
+    /// is not there. Empty: there is none.
+    pub adb_key: PathBuf,
 }
 
 impl Default for Device {
@@ -63,6 +67,7 @@ impl Default for Device {
             cpu_millis: 0,
             package: "com.android.chrome".to_owned(),
             activity: "com.google.android.apps.chrome.Main".to_owned(),
+            adb_key: PathBuf::new(),
         }
     }
 }
@@ -153,6 +158,10 @@ impl Config {
                     let sentence = format!("is \"{text}\", but must be a Java name");
                     return Some((key(name), sentence));
                 }
+            }
+            if cfg!(not(feature = "adb-auth")) && !settled.device.adb_key.as_os_str().is_empty() {
+                let sentence = format!("must be empty: {}", KeyError::NotBuilt);
+                return Some((key("adb_key"), sentence));
             }
             if settled.memory_bytes < 256 << 20 {
                 let sentence = "must be 0 or at least 268435456 (256 MiB)".to_owned();

@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use super::Failed;
+
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rung {
@@ -91,8 +93,10 @@ pub enum Seen {
     NotYet(String),
     /// The connection to adbd went away.
     AdbLost(String),
-    /// adbd wants a key.
-    Unauthorized,
+    /// adbd wants a key, and there is none.
+    WantsKey,
+    /// adbd wants a key, and did not take the one with this fingerprint.
+    KeyRefused(String),
     /// Zygote is being restarted, or `system_server` is another one than before.
     ZygoteDied,
 }
@@ -110,99 +114,10 @@ pub enum Next {
     Failed(Failed),
 }
 
-/// Why a device does not come up.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failed {
-    /// Nobody greeted.
-    #[error("its adbd did not answer within {limit:?} ({last})")]
-    NoAdbd {
-        /// The boot's budget.
-        limit: Duration,
-        /// What was seen last.
-        last: String,
-    },
-    /// It wants a key.
-    #[error("its adbd demands a key; build the image with ADB authentication off")]
-    Unauthorized,
-    /// adbd comes and goes.
-    #[error("its adbd went away {times} times ({last})")]
-    AdbUnstable {
-        /// How often.
-        times: u32,
-        /// What was seen last.
-        last: String,
-    },
-    /// Android did not boot.
-    #[error("Android did not boot within {limit:?} ({last})")]
-    NotBooted {
-        /// The boot's budget.
-        limit: Duration,
-        /// What was seen last.
-        last: String,
-    },
-    /// Android boots again and again.
-    #[error("Android does not boot: zygote died {times} times")]
-    CrashLoop {
-        /// How often.
-        times: u32,
-    },
-    /// No browser.
-    #[error("the image has no such browser ({last})")]
-    NoPackage {
-        /// What was seen last.
-        last: String,
-    },
-    /// Proxy or flags.
-    #[error("proxy and flags cannot be written ({last})")]
-    NoSettings {
-        /// What was seen last.
-        last: String,
-    },
-    /// The browser could not be told to start.
-    #[error("the browser cannot be started ({last})")]
-    NoLaunch {
-        /// What was seen last.
-        last: String,
-    },
-    /// The browser started, and no socket came.
-    #[error("the browser was started {times} times and has no DevTools socket ({last})")]
-    NoSocket {
-        /// How often.
-        times: u32,
-        /// What was seen last.
-        last: String,
-    },
-    /// The socket is there and says nothing sensible.
-    #[error("the browser was started {times} times and its DevTools does not answer ({last})")]
-    NoAnswer {
-        /// How often.
-        times: u32,
-        /// What was seen last.
-        last: String,
-    },
-}
-
-impl Failed {
-    /// A stable word.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NoAdbd { .. } => "device_no_adbd",
-            Self::Unauthorized => "device_unauthorized",
-            Self::AdbUnstable { .. } => "device_adb_unstable",
-            Self::NotBooted { .. } => "device_not_booted",
-            Self::CrashLoop { .. } => "device_crash_loop",
-            Self::NoPackage { .. } => "device_no_browser",
-            Self::NoSettings { .. } => "device_not_configured",
-            Self::NoLaunch { .. } => "device_browser_not_started",
-            Self::NoSocket { .. } => "device_no_devtools",
-            Self::NoAnswer { .. } => "device_devtools_silent",
-        }
-    }
-}
-
 /// Of zygote, before its boot counts as a loop.
 const DEATHS: u32 = 5;
+/// How long a key may take to be accepted: somebody's finger, or a boot that has not come to its keys.
+const ACCEPTING: Duration = Duration::from_secs(30);
 /// adbd restarts once where it becomes root, and once where its port is set.
 const ADB_LOSSES: u32 = 8;
 /// The browser is started again where no DevTools came of it.
@@ -220,6 +135,8 @@ pub struct Ladder {
     launches: u32,
     /// Android had booted before adbd went away.
     booted: bool,
+    /// When the key was refused first.
+    refused: Option<Duration>,
 }
 
 impl Ladder {
@@ -234,6 +151,7 @@ impl Ladder {
             losses: 0,
             launches: 0,
             booted: false,
+            refused: None,
         }
     }
 
@@ -254,7 +172,14 @@ impl Ladder {
     pub fn step(&mut self, seen: Seen, at: Duration) -> Next {
         match seen {
             Seen::There => self.climb(at),
-            Seen::Unauthorized => Next::Failed(Failed::Unauthorized),
+            Seen::WantsKey => Next::Failed(Failed::WantsKey),
+            Seen::KeyRefused(fingerprint) => {
+                let shown = at.saturating_sub(*self.refused.get_or_insert(at));
+                if shown >= ACCEPTING || at.saturating_sub(self.since) >= self.boot {
+                    return Next::Failed(Failed::KeyRefused { fingerprint, shown });
+                }
+                self.wait(at, "its key is not accepted".to_owned())
+            }
             Seen::ZygoteDied => {
                 self.deaths += 1;
                 if self.deaths >= DEATHS {

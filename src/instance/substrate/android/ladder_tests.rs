@@ -109,14 +109,34 @@ fn an_adbd_that_goes_away_is_greeted_again_within_the_same_budget_until_it_is_to
         matches!(failed, Next::Failed(Failed::AdbUnstable { .. })),
         "{failed:?}"
     );
-    let refused = on(Rung::Greeting, secs(0)).step(Seen::Unauthorized, secs(1));
-    assert_eq!(refused, Next::Failed(Failed::Unauthorized));
+}
+
+/// Without a key there is nothing to wait for; one that is refused may be accepted yet, for a while.
+#[test]
+fn a_key_is_shown_for_a_while_and_not_beyond_the_boot() {
+    let refused = on(Rung::Greeting, secs(0)).step(Seen::WantsKey, secs(1));
+    assert_eq!(refused, Next::Failed(Failed::WantsKey));
+    let not_accepted = || Seen::KeyRefused("f00d".to_owned());
+    for (first, last) in [(1, 1 + ACCEPTING.as_secs()), (80, BOOT.as_secs())] {
+        let mut ladder = on(Rung::Greeting, secs(0));
+        let again = Next::Again(Rung::Greeting);
+        assert_eq!(ladder.step(not_accepted(), secs(first)), again);
+        assert_eq!(ladder.step(not_accepted(), secs(last - 1)), again);
+        let Next::Failed(failed) = ladder.step(not_accepted(), secs(last)) else {
+            panic!("it is shown for ever")
+        };
+        assert_eq!(failed.code(), "device_key_refused");
+        assert!(failed.to_string().contains("f00d"), "{failed}");
+    }
+    let mut ladder = on(Rung::Greeting, secs(0));
+    ladder.step(not_accepted(), secs(1));
+    assert_eq!(ladder.step(Seen::There, secs(9)), Next::Try(Rung::Boot));
 }
 
 proptest! {
     /// Whatever is seen, in whatever order: it ends within a bound.
     #[test]
-    fn it_always_ends(seen in proptest::collection::vec(0_u8..12, 2_000)) {
+    fn it_always_ends(seen in proptest::collection::vec(0_u8..13, 2_000)) {
         let (mut ladder, mut at) = (Ladder::new(BOOT), Duration::ZERO);
         let mut over = false;
         for one in seen {
@@ -125,6 +145,7 @@ proptest! {
                 0..3 => Seen::There,
                 3 => Seen::AdbLost(String::new()),
                 4 => Seen::ZygoteDied,
+                5 => Seen::KeyRefused(String::new()),
                 _ => not_yet(),
             }, at);
             if matches!(next, Next::Up | Next::Failed(_)) {

@@ -1,5 +1,7 @@
 //! Our side of ADB against Google's own adbd, in a container without a network.
 
+mod keys;
+
 use std::time::Duration;
 
 use chaser::{
