@@ -37,6 +37,9 @@ pub(super) struct Create {
     /// Device profile
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// What runs under it: chromium, or a kind of Android device [default: chromium]
+    #[arg(long, value_name = "KIND")]
+    substrate: Option<String>,
     /// Return once the session is ready (or has failed)
     #[arg(long)]
     wait: bool,
@@ -88,6 +91,9 @@ async fn create(args: Create) -> anyhow::Result<ExitCode> {
     }
     if let Some(profile) = args.profile {
         order["profile"] = json!(profile);
+    }
+    if let Some(substrate) = args.substrate {
+        order["substrate"] = json!(substrate);
     }
     let mut session = client
         .call(Method::POST, "/v1/sessions", Some(&order))

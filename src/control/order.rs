@@ -22,6 +22,8 @@ use crate::{
 /// How long an order is offered to a node that does not answer, such as one that restarts.
 const PATIENCE: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// A host that cannot run what was ordered is not asked again before somebody may have changed that.
+const RECONFIGURED: Duration = Duration::from_secs(60);
 /// The longest that the answer to an order is held back for its session to be ready.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -30,6 +32,7 @@ const WAIT: Duration = Duration::from_secs(30);
 pub struct Order {
     ttl: Duration,
     profile: String,
+    substrate: Substrate,
     egress: EgressWish,
     wait: bool,
 }
@@ -39,6 +42,12 @@ impl Order {
     #[must_use]
     pub fn leaving(self, egress: EgressWish) -> Self {
         Self { egress, ..self }
+    }
+
+    /// On this kind of device instead of a browser in a container.
+    #[must_use]
+    pub fn on(self, substrate: Substrate) -> Self {
+        Self { substrate, ..self }
     }
 
     /// Within what this policy lets through.
@@ -81,6 +90,7 @@ impl Control {
         Ok(Order {
             ttl,
             profile,
+            substrate: Substrate::default(),
             egress: EgressWish::default(),
             wait: false,
         })
@@ -153,7 +163,7 @@ impl Control {
         let admit = self.inner.store.admit(new, limits);
         let record = admit.instrument(debug_span!("admit")).await?;
         let spec = SessionSpec {
-            substrate: Substrate::Chromium,
+            substrate: order.substrate,
             profile: order.profile,
             ttl: order.ttl,
             idle_timeout: self.inner.idle_timeout,
@@ -197,7 +207,7 @@ impl Control {
         let id = &record.id;
         debug!(session = %id, %error, "order not taken");
         let refused = match &error {
-            NodeError::Full { .. } | NodeError::Invalid(_) => true,
+            NodeError::Full { .. } | NodeError::Invalid(_) | NodeError::Cannot(_) => true,
             NodeError::Away(_)
             | NodeError::Silent(_)
             | NodeError::Unknown
@@ -219,6 +229,7 @@ impl Control {
         }
         match error {
             NodeError::Full { said, retry_after } => ControlError::no_capacity(said, retry_after),
+            NodeError::Cannot(said) => ControlError::no_capacity(said, Some(RECONFIGURED)),
             NodeError::Away(said) => ControlError::no_capacity(said, None),
             NodeError::Silent(_) => ControlError::no_capacity(error.to_string(), None),
             NodeError::Invalid(problem) => ControlError::Invalid {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Rest, error::Refusal, proxy};
 use crate::{
     control::{Caller, Cursor, Order},
-    model::{EgressWish, Limits},
+    model::{EgressWish, Limits, Substrate},
 };
 
 /// No request of this API is longer.
@@ -42,10 +42,10 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
             .map_err(|error| Refusal::invalid(format!("the body must be a JSON object: {error}")))?
     };
     let (mut ttl, mut profile, mut egress) = (None, None, EgressWish::default());
-    let mut limited = Limits::default();
+    let (mut limited, mut substrate) = (Limits::default(), Substrate::default());
     for (name, value) in fields {
         match (name.as_str(), value) {
-            ("ttl_seconds" | "profile" | "proxy" | "limits", Value::Null) => {}
+            ("ttl_seconds" | "profile" | "substrate" | "proxy" | "limits", Value::Null) => {}
             ("ttl_seconds", value) => {
                 let invalid = || rest.control.invalid_ttl(&value.to_string());
                 ttl = Some(value.as_u64().ok_or_else(invalid)?);
@@ -55,17 +55,31 @@ pub(super) async fn order(rest: &Rest, body: Body) -> Result<Order, Refusal> {
                 let message = format!("`profile` is {value}, but must be a string");
                 return Err(Refusal::invalid(message));
             }
+            ("substrate", value) => substrate = kind(&value)?,
             ("proxy", value) => egress = proxy::wish(value)?,
             ("limits", value) => limited = limits(value)?,
             _ => {
-                let message =
-                    format!("unknown field `{name}`; allowed: ttl_seconds, profile, proxy, limits");
+                let message = format!(
+                    "unknown field `{name}`; allowed: ttl_seconds, profile, substrate, proxy, limits"
+                );
                 return Err(Refusal::invalid(message));
             }
         }
     }
     egress.limits = limited;
-    Ok(rest.control.order(ttl, profile)?.leaving(egress))
+    let order = rest.control.order(ttl, profile)?;
+    Ok(order.on(substrate).leaving(egress))
+}
+
+/// `substrate`: a browser in a container, or a kind of Android device.
+fn kind(value: &Value) -> Result<Substrate, Refusal> {
+    let known = value.as_str().and_then(|word| word.parse().ok());
+    known.ok_or_else(|| {
+        let allowed = Substrate::ALL.map(Substrate::as_str).join(", ");
+        Refusal::invalid(format!(
+            "`substrate` is {value}, but must be one of: {allowed}"
+        ))
+    })
 }
 
 /// `limits`: what the session may take of its way out.

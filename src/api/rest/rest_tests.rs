@@ -13,6 +13,9 @@ use crate::{
     wire::node as pb,
 };
 
+#[path = "device_tests.rs"]
+mod devices;
+
 pub(super) const KEY: &str = "sk_mine";
 
 pub(super) struct Api {
@@ -173,7 +176,7 @@ async fn bad_requests_name_the_field_and_what_is_allowed() {
         (r#"{"profile":7}"#, "`profile` is 7, but must be a string"),
         (
             r#"{"ttl":60}"#,
-            "unknown field `ttl`; allowed: ttl_seconds, profile",
+            "unknown field `ttl`; allowed: ttl_seconds, profile, substrate",
         ),
         ("{", "JSON object"),
         ("[]", "JSON object"),

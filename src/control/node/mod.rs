@@ -58,6 +58,9 @@ pub enum NodeError {
     /// The order can never succeed.
     #[error("the node refuses the order: {0}")]
     Invalid(String),
+    /// It cannot run what was ordered, as it is set up.
+    #[error("the node cannot run this: {0}")]
+    Cannot(String),
     /// It does not know the session.
     #[error("the node does not know the session")]
     Unknown,
@@ -253,11 +256,10 @@ impl From<Status> for NodeError {
             }
             Code::InvalidArgument | Code::OutOfRange | Code::AlreadyExists => Self::Invalid(said),
             Code::NotFound => Self::Unknown,
-            Code::Unavailable
-            | Code::FailedPrecondition
-            | Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::Aborted => Self::Away(said),
+            Code::FailedPrecondition => Self::Cannot(said),
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => {
+                Self::Away(said)
+            }
             Code::Ok
             | Code::Unknown
             | Code::PermissionDenied
@@ -273,7 +275,7 @@ impl Classify for NodeError {
     fn class(&self) -> Class {
         match self {
             Self::Address(_) | Self::Broken(_) => Class::Internal,
-            Self::Away(_) | Self::Silent(_) => Class::Unavailable,
+            Self::Away(_) | Self::Silent(_) | Self::Cannot(_) => Class::Unavailable,
             Self::Full { .. } => Class::Exhausted,
             Self::Invalid(_) => Class::Invalid,
             Self::Unknown => Class::NotFound,

@@ -1,9 +1,11 @@
-//! Android devices as sessions: what any of them must do ([`any`]), and what only one that fails on command
-//! can show ([`knobs`]), or one that lets nobody in without a key ([`keys`]).
+//! Android devices as sessions: what any of them must do ([`any`]), what only one that fails on command can
+//! show ([`knobs`]), or one that lets nobody in without a key ([`keys`]), and how customers come by one
+//! ([`ordered`]).
 
 mod any;
 mod keys;
 mod knobs;
+mod ordered;
 
 use std::time::Duration;
 
