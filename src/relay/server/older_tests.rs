@@ -65,20 +65,11 @@ fn never(port: u16) -> Bounds {
 
 /// A claim of `session` within `bounds`.
 fn claim(stand: &Stand, session: &SessionId, bounds: Vec<Bounds>, reroute: bool) -> Bind {
-    Bind {
-        session: session.clone(),
-        instance: stand.instance,
-        way: Some(Way {
-            bounds,
-            ..Way::default()
-        }),
-        used: crate::model::Traffic::default(),
-        reroute,
-        deadline: boot_now().unwrap().after(Duration::from_secs(60)),
-        idle_timeout: Duration::from_secs(60),
-        token: None,
-        record: b"record".to_vec(),
-    }
+    let way = Way {
+        bounds,
+        ..Way::default()
+    };
+    stand.claim(session, way, reroute)
 }
 
 /// What was refused because the relay lacks it, and the sentence.

@@ -19,14 +19,22 @@ async fn a_bound_session_leaves_another_way_only_when_that_is_meant() {
         }],
         ..Way::default()
     };
-    stand.bind_by(&session, other(), false).unwrap();
+    stand
+        .relay
+        .bind(stand.claim(&session, other(), false))
+        .unwrap();
     assert!(stand.page().await.contains("refused: denied_address"));
-    stand.bind_by(&session, other(), true).unwrap();
+    stand
+        .relay
+        .bind(stand.claim(&session, other(), true))
+        .unwrap();
     assert!(stand.page().await.contains("refused: denied_port"));
     let reason = EndReason::ClientDelete;
     let ended = stand.relay.end(&session, reason, Why::default()).await;
     ended.unwrap();
-    let late = stand.bind_by(&session, Way::default(), true);
+    let late = stand
+        .relay
+        .bind(stand.claim(&session, Way::default(), true));
     assert!(matches!(late, Err(BindFailed::Session(BindRefused::Over))));
     TcpStream::connect(stand.proxy).await.unwrap_err();
 }

@@ -100,11 +100,12 @@ impl Stand {
     }
 
     fn bind(&self, session: &SessionId) -> Result<(), BindFailed> {
-        self.bind_by(session, Way::default(), false)
+        self.relay.bind(self.claim(session, Way::default(), false))
     }
 
-    fn bind_by(&self, session: &SessionId, way: Way, reroute: bool) -> Result<(), BindFailed> {
-        self.relay.bind(Bind {
+    /// The order by which `session` gets the instance.
+    fn claim(&self, session: &SessionId, way: Way, reroute: bool) -> Bind {
+        Bind {
             session: session.clone(),
             instance: self.instance,
             way: Some(way),
@@ -114,7 +115,7 @@ impl Stand {
             idle_timeout: Duration::from_secs(60),
             token: None,
             record: b"record".to_vec(),
-        })
+        }
     }
 
     /// What a page hears that asks for an address which is always denied.

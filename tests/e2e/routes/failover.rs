@@ -17,6 +17,16 @@ async fn moves(chaser: &Chaser) -> Vec<Value> {
         .collect()
 }
 
+/// A daemon with these routes that may fail over once one has been lost for three seconds.
+async fn failing_over(lab: &Lab, tables: &[String]) -> Chaser {
+    let settings = format!("{}\nfailover = true", routes_file(lab, tables));
+    let setup = Setup::on(lab)
+        .egress_addresses(0)
+        .set("egress", &settings)
+        .set("host", "route_critical = \"3s\"");
+    setup.start().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_whose_upstream_dies_goes_on_by_another_of_its_region_and_only_where_it_may() {
     let (lab, origin) = lab();
@@ -31,13 +41,7 @@ async fn a_session_whose_upstream_dies_goes_on_by_another_of_its_region_and_only
         spare.route("gate-b", &at(spare.ip(), "de", "tags = [\"second\"]")),
         abroad.route("gate-fr", &at(abroad.ip(), "fr", "tags = [\"first\"]")),
     ];
-    let settings = format!("{}\nfailover = true", routes_file(&lab, &tables));
-    let chaser = Setup::on(&lab)
-        .egress_addresses(0)
-        .set("egress", &settings)
-        .set("host", "route_critical = \"3s\"")
-        .start()
-        .await;
+    let chaser = failing_over(&lab, &tables).await;
     // Given the first gate, because the second is out of service until they have it.
     assert_eq!(chaser.route(&["drain", "gate-b"]).await.0, Some(0));
     let moved = session_by(&chaser, json!({ "region": "de" })).await;
@@ -143,13 +147,7 @@ async fn two_on_one_route(lab: &Lab, gates: [&Upstream; 2]) -> (Chaser, [Session
         gate.route(name, &more)
     };
     let tables = [table(gates[0], "gate-a", 2), table(gates[1], "gate-b", 1)];
-    let settings = format!("{}\nfailover = true", routes_file(lab, &tables));
-    let chaser = Setup::on(lab)
-        .egress_addresses(0)
-        .set("egress", &settings)
-        .set("host", "route_critical = \"3s\"")
-        .start()
-        .await;
+    let chaser = failing_over(lab, &tables).await;
     assert_eq!(chaser.route(&["drain", "gate-b"]).await.0, Some(0));
     let both = [
         session_by(&chaser, json!({ "region": "de" })).await,
