@@ -21,7 +21,8 @@ use tokio::{
 
 use super::{
     browser::Namespace,
-    places::{Places, free_ports},
+    places::{self, Places, free_ports},
+    progress,
     told::{at_rest, cdp_path},
 };
 use crate::{
@@ -85,7 +86,8 @@ impl Daemon {
     ///
     /// # Errors
     /// When there is no port, directory or process to be had.
-    pub(super) fn spawn(docker: &Docker, wanted: Wanted<'_>) -> anyhow::Result<Self> {
+    pub(super) async fn spawn(docker: &Docker, wanted: Wanted<'_>) -> anyhow::Result<Self> {
+        sweep(docker).await?;
         let places = Places::make(wanted.disk)?;
         let [api, cdp, admin] = free_ports().context("no free port on loopback")?;
         let key = format!("sk_bench_{:032x}", rand::random::<u128>());
@@ -146,6 +148,7 @@ impl Daemon {
                 let answer = http.get(&url).send().await;
                 if answer.is_ok_and(|answer| answer.status().is_success()) {
                     let node = self.status().await?.node_id;
+                    self.places.note_node(&node)?;
                     self.node.get_or_init(|| node);
                     return Ok(());
                 }
@@ -267,8 +270,7 @@ impl Daemon {
         let Some(node) = self.node.get() else {
             return Ok(0);
         };
-        let own = format!("{NODE_LABEL}={node}");
-        Ok(self.docker.list(&own).await?.len())
+        Ok(self.docker.list(&label(node)).await?.len())
     }
 
     /// Ends it as an operator would, and removes its directories.
@@ -296,6 +298,46 @@ impl Daemon {
             bail!("the bench's `chaser up` left {left} containers behind");
         }
         Ok(())
+    }
+}
+
+fn label(node: &str) -> String {
+    format!("{NODE_LABEL}={node}")
+}
+
+/// Removes what killed benches left whose daemons could not end in order: they died with them.
+async fn sweep(docker: &Docker) -> anyhow::Result<()> {
+    for left in places::left() {
+        let name = left.runtime.display();
+        progress(format_args!("{name} was left by a killed bench"));
+        for pid in left.processes() {
+            // One that has just ended is what is wanted.
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap_or_default();
+        }
+        if let Some(node) = left.node() {
+            let gone = remove_all(docker, &node);
+            let gone = timeout(STOP, gone).await;
+            gone.with_context(|| format!("containers that {name} left do not go"))??;
+        }
+        left.remove();
+    }
+    Ok(())
+}
+
+async fn remove_all(docker: &Docker, node: &str) -> Result<(), DockerError> {
+    loop {
+        let left = docker.list(&label(node)).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        for container in left {
+            match docker.remove(&container.id).await {
+                // Its daemon has asked for that already.
+                Ok(_) | Err(DockerError::Busy { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        sleep(LOOK).await;
     }
 }
 

@@ -218,7 +218,7 @@ impl Ground {
             config: self.config_file.as_deref(),
             ..wanted
         };
-        let daemon = Arc::new(Daemon::spawn(docker, wanted)?);
+        let daemon = Arc::new(Daemon::spawn(docker, wanted).await?);
         self.daemons.lock().push(Arc::clone(&daemon));
         daemon.ready().await?;
         Ok(daemon)

@@ -1,6 +1,7 @@
 //! Directories and ports that nobody else has, for a daemon of the bench's own.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -17,6 +18,8 @@ use nix::{
 use super::progress;
 
 const PREFIX: &str = "chaser-bench-";
+/// Below the base: the node's id.
+const NODE: &str = "node";
 /// One write of what fills a disk.
 const CHUNK: usize = 64 << 10;
 
@@ -42,17 +45,20 @@ fn roots() -> [PathBuf; 2] {
 }
 
 impl Places {
-    /// Fresh ones. With `disk` the state is on a file system of so many MiB of its own, in memory.
-    pub(super) fn make(disk: Option<u32>) -> io::Result<Self> {
-        sweep();
-        let name = format!("{PREFIX}{}-{:08x}", process::id(), rand::random::<u32>());
+    fn named(name: &str) -> Self {
         let [durable, memory] = roots();
-        let base = durable.join(&name);
-        let places = Self {
+        let base = durable.join(name);
+        Self {
             state: base.join("state"),
             base,
-            runtime: memory.join(&name),
-        };
+            runtime: memory.join(name),
+        }
+    }
+
+    /// Fresh ones. With `disk` the state is on a file system of so many MiB of its own, in memory.
+    pub(super) fn make(disk: Option<u32>) -> io::Result<Self> {
+        let own = format!("{PREFIX}{}-{:08x}", process::id(), rand::random::<u32>());
+        let places = Self::named(&own);
         let mut made = fs::DirBuilder::new();
         made.mode(0o700).recursive(true).create(&places.state)?;
         if let Some(mib) = disk {
@@ -62,6 +68,28 @@ impl Places {
             mount(source, &places.state, kind, flags, Some(size.as_str()))?;
         }
         Ok(places)
+    }
+
+    /// Notes whose they are, where it outlives a state that is in memory.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn note_node(&self, node: &str) -> io::Result<()> {
+        fs::write(self.base.join(NODE), node)
+    }
+
+    /// Whose they are, as was noted.
+    pub(super) fn node(&self) -> Option<String> {
+        fs::read_to_string(self.base.join(NODE)).ok()
+    }
+
+    /// The processes that were started for them: their command lines name them.
+    pub(super) fn processes(&self) -> impl Iterator<Item = i32> {
+        let at = self.runtime.to_string_lossy().into_owned();
+        let all = procfs::process::all_processes().into_iter().flatten();
+        all.flatten()
+            .filter(move |one| one.cmdline().is_ok_and(|words| words.contains(&at)))
+            .map(|one| one.pid)
     }
 
     pub(super) fn log(&self) -> PathBuf {
@@ -119,18 +147,16 @@ impl Places {
     }
 }
 
-/// What a bench left that was killed with `kill -9`, once its daemon, which ends with it, has ended.
-fn sweep() {
-    for root in roots() {
-        let entries = fs::read_dir(&root).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if owner(&name).is_some_and(is_dead) && !is_held(&name) {
-                progress(format_args!("{name} was left by a killed bench"));
-                remove(&entry.path());
-            }
-        }
-    }
+/// What benches left that were killed with `kill -9`, once the daemon, which ends with its bench, has
+/// ended too, in order or not.
+pub(super) fn left() -> Vec<Places> {
+    let entries = roots().map(fs::read_dir).into_iter().flatten().flatten();
+    let names = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let left = |name: &String| owner(name).is_some_and(is_dead) && !is_held(name);
+    let names: BTreeSet<_> = names.filter(left).collect();
+    names.iter().map(|name| Places::named(name)).collect()
 }
 
 /// The bench that made a directory of this name.

@@ -36,6 +36,11 @@ impl Bench {
         Self { child, pid }
     }
 
+    /// What the names of its directories, and so its processes' command lines, carry.
+    fn mark(&self) -> String {
+        format!("chaser-bench-{}-", self.pid)
+    }
+
     /// Runs to its end: exit code, stdout, stderr.
     async fn finish(self) -> (Option<i32>, String, String) {
         let pid = self.pid;
