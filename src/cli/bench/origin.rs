@@ -16,6 +16,8 @@ use crate::runtime::Tasks;
 
 const MAX_HEAD: usize = 16 << 10;
 const CHUNK: usize = 256 << 10;
+/// Shared by all connections: a new one shall cost no more than itself.
+static BYTES: [u8; CHUNK] = [b'x'; CHUNK];
 
 /// Serves `listener` until `tasks` stop.
 pub(super) fn serve(listener: TcpListener, tasks: &Tasks) {
@@ -57,7 +59,6 @@ pub(super) async fn start(tasks: &Tasks) -> io::Result<SocketAddr> {
 async fn answer(mut stream: TcpStream, page: &str) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut head = Vec::with_capacity(MAX_HEAD);
-    let chunk = vec![b'x'; CHUNK];
     loop {
         let Some(end) = head.windows(4).position(|w| w == b"\r\n\r\n") else {
             if head.len() > MAX_HEAD || stream.read_buf(&mut head).await? == 0 {
@@ -73,7 +74,7 @@ async fn answer(mut stream: TcpStream, page: &str) -> io::Result<()> {
                 let mut left = count;
                 while left > 0 {
                     let now = left.min(CHUNK);
-                    stream.write_all(&chunk[..now]).await?;
+                    stream.write_all(&BYTES[..now]).await?;
                     left -= now;
                 }
             }

@@ -11,30 +11,28 @@
 //! | bulk, 1 connection | one answer of many mebibytes |
 //! | bulk, 64 connections | the same amount in 64 answers at once |
 //! | new connection | dialled, one byte answered, closed; one after the other |
+//! | new connections, 64 at once | the same by 64 clients, how many a second |
 //! | idle tunnel | memory of the proxy's own for each of many that stand and say nothing |
+//!
+//! Every way but the direct one has the goals of the proxy: ahead of each peer, so many new tunnels a
+//! second, so little memory for one that is idle.
 
 mod peers;
+mod road;
 
-use std::{fs, io, net::SocketAddr, os::fd::OwnedFd};
+use std::{fs, net::SocketAddr};
 
-use anyhow::{Context, bail};
-use futures::future::join_all;
-use socket2::{Domain, Socket, Type};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::Instant,
+use anyhow::Context;
+
+use self::{
+    peers::{Peer, Software},
+    road::Road,
 };
-
-use self::peers::{Peer, Software};
 use super::{
-    Common, Ground,
-    browser::{Namespace, connect},
-    progress,
-    report::{Report, Row, Unit},
-    stats::{Samples, whole},
+    Common, Ground, progress,
+    report::{Goal, Report, Row, Sense, Unit},
+    stats::{Samples, Summary},
 };
-use crate::netns;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -53,16 +51,17 @@ pub(in crate::cli) struct Args {
     pub(super) common: Common,
 }
 
-const STAGES: [(&str, Unit); 3] = [
+/// What is done in each round, in this order.
+const STAGES: [(&str, Unit); 4] = [
     ("bulk, 1 connection", Unit::MebibytesPerSecond),
     ("bulk, 64 connections", Unit::MebibytesPerSecond),
     ("new connection", Unit::Micros),
+    ("new connections, 64 at once", Unit::PerSecond),
 ];
-const MANY: usize = 64;
-/// New connections per round.
-const NEW: usize = 50;
-const READ: usize = 256 << 10;
-const MAX_HEAD: usize = 4096;
+/// KiB for one of them are MiB for 1,024.
+const IDLE_TUNNEL: &str = "idle tunnel";
+/// The figures of one way, by stage.
+type Found = [Samples; STAGES.len()];
 
 /// How the server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,21 +72,13 @@ enum Way {
     Peer(Software, SocketAddr),
 }
 
-/// Tunnels that stand idle while memory is looked at: fewer than one session may have.
-const IDLE: usize = 500;
-
-struct Road<'a> {
-    ground: &'a Ground,
-    namespace: &'a Namespace,
-}
-
 pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Report> {
     let mut report = Report::new("egress", ground.machine.clone());
     let daemon = ground.daemon(1, 0).await?;
     let session = daemon.create().await?;
     let (_pid, namespace) = daemon.inside(&session).await?;
     let road = Road {
-        ground,
+        origin: ground.origin,
         namespace: &namespace,
     };
     let mut peers = Vec::new();
@@ -100,7 +91,17 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
             .iter()
             .map(|peer| Way::Peer(peer.software, peer.address)),
     );
-    let mut found: Vec<[Samples; 3]> = ways.iter().map(|_way| Default::default()).collect();
+    // First: memory that was needed for something else before would hide what tunnels take.
+    let [_agent, relay] = daemon.pids().await?;
+    let pids = std::iter::once(relay).chain(peers.iter().map(Peer::pid));
+    let tunnels = ways.iter().filter(|way| way.is_tunnel());
+    let mut idle = Vec::new();
+    for (way, pid) in tunnels.zip(pids) {
+        progress(format_args!("idle tunnels, {}", way.as_str()));
+        let memory: Samples = [road.idle(*way, pid).await?].into_iter().collect();
+        idle.push((*way, memory.summary()));
+    }
+    let mut found: Vec<Found> = ways.iter().map(|_way| Default::default()).collect();
     for number in 0..args.rounds {
         progress(format_args!("round {} of {}", number + 1, args.rounds));
         for turn in 0..ways.len() {
@@ -109,30 +110,64 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
             road.round(ways[which], args.mib, &mut found[which]).await?;
         }
     }
+    daemon.delete(&session).await?;
     for (index, (stage, unit)) in STAGES.into_iter().enumerate() {
-        let base = found[0][index].summary();
-        for (way, found) in ways.iter().zip(&found) {
-            let summary = found[index].summary();
-            let ratio = (*way != Way::Direct).then(|| summary.ratio_to(&base));
-            report.rows.push(Row {
-                subject: way.as_str().to_owned(),
-                stage,
-                unit,
-                summary,
-                ratio: ratio.flatten(),
+        let of = |found: &Found| found[index].summary();
+        let summaries: Vec<_> = ways.iter().copied().zip(found.iter().map(of)).collect();
+        tell(&mut report, (stage, unit), &summaries);
+    }
+    for (way, summary) in idle {
+        report.row(way.as_str(), IDLE_TUNNEL, Unit::Kibibytes, summary);
+        if way == Way::Connect {
+            report.goals.push(Goal {
+                name: IDLE_TUNNEL.to_owned(),
+                value: summary.p50,
+                limit: 4.0,
+                sense: Sense::AtMost,
+                unit: "KiB",
             });
         }
     }
-    let [_agent, relay] = daemon.pids().await?;
-    let pids = std::iter::once(relay).chain(peers.iter().map(Peer::pid));
-    for (way, pid) in ways.iter().filter(|way| way.is_tunnel()).zip(pids) {
-        let mut memory = Samples::default();
-        memory.push(road.idle(*way, pid).await?);
-        let summary = memory.summary();
-        report.row(way.as_str(), "idle tunnel", Unit::Kibibytes, summary);
-    }
-    daemon.delete(&session).await?;
     Ok(report)
+}
+
+/// The rows of one stage next to the direct way, which is the first, and the goals of a tunnel in it.
+fn tell(report: &mut Report, (stage, unit): (&'static str, Unit), found: &[(Way, Summary)]) {
+    let base = found[0].1;
+    let ratio = |summary: &Summary| summary.ratio_to(&base);
+    for (way, summary) in found {
+        report.rows.push(Row {
+            subject: way.as_str().to_owned(),
+            stage,
+            unit,
+            summary: *summary,
+            ratio: ratio(summary).filter(|_| *way != Way::Direct),
+        });
+    }
+    let tunnel = found.iter().find(|(way, _)| *way == Way::Connect);
+    let tunnel = tunnel.map(|(_, summary)| summary);
+    let mut goal = |name, value, limit, unit| {
+        report.goals.push(Goal {
+            name,
+            value,
+            limit,
+            sense: Sense::AtLeast,
+            unit,
+        });
+    };
+    if unit == Unit::PerSecond {
+        let value = tunnel.and_then(ratio);
+        goal(stage.to_owned(), value, 0.8, "× direct");
+    }
+    if unit == Unit::MebibytesPerSecond {
+        for (way, peer) in found {
+            if let Way::Peer(software, _) = way {
+                let value = tunnel.and_then(|own| own.ratio_to(peer));
+                let name = format!("{stage}, next to {}", software.as_str());
+                goal(name, value, 1.0, "× its");
+            }
+        }
+    }
 }
 
 /// Memory that is a process's own, KiB.
@@ -164,130 +199,34 @@ impl Way {
     }
 }
 
-impl Road<'_> {
-    async fn round(&self, way: Way, mib: u32, found: &mut [Samples; 3]) -> anyhow::Result<()> {
-        let [one, many, new] = found;
-        let total = usize::try_from(mib)? << 20;
-        for (connections, samples) in [(1, one), (MANY, many)] {
-            let sockets = self.sockets(way, connections).await?;
-            let opened = join_all(sockets.into_iter().map(|socket| self.open(way, socket))).await;
-            let opened: Vec<TcpStream> = opened.into_iter().collect::<anyhow::Result<_>>()?;
-            let began = Instant::now();
-            let each = total / connections;
-            let fetches = opened
-                .into_iter()
-                .map(|stream| self.fetch(stream, way, each));
-            for fetched in join_all(fetches).await {
-                fetched?;
-            }
-            let carried = whole(each * connections) / f64::from(1 << 20);
-            samples.push(carried / began.elapsed().as_secs_f64());
-        }
-        for socket in self.sockets(way, NEW).await? {
-            let began = Instant::now();
-            let stream = self.open(way, socket).await?;
-            self.fetch(stream, way, 1).await?;
-            new.push(began.elapsed().as_secs_f64() * 1e6);
-        }
-        Ok(())
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bench::machine::Machine;
 
-    /// Where the client stands. Entering a namespace costs a thread, which is not the proxy's.
-    async fn sockets(&self, way: Way, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
-        match way {
-            Way::Direct | Way::Peer(..) => {
-                let make = || Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None);
-                let made = (0..count).map(|_| make().map(OwnedFd::from));
-                Ok(made.collect::<io::Result<_>>()?)
-            }
-            Way::Connect | Way::Plain => self.namespace.sockets(count).await,
+    #[test]
+    fn a_tunnel_is_held_against_no_proxy_and_against_every_peer() {
+        let of = |value: f64| [value].into_iter().collect::<Samples>().summary();
+        let peer = Way::Peer(Software::Squid, ([127, 0, 0, 1], 3128).into());
+        let found = [
+            (Way::Direct, of(100.0)),
+            (Way::Connect, of(60.0)),
+            (Way::Plain, of(50.0)),
+            (peer, of(30.0)),
+        ];
+        let mut report = Report::new("egress", Machine::default());
+        for stage in STAGES {
+            tell(&mut report, stage, &found);
         }
-    }
-
-    /// A connection on which the server can be asked.
-    async fn open(&self, way: Way, socket: OwnedFd) -> anyhow::Result<TcpStream> {
-        let origin = self.ground.origin;
-        match way {
-            Way::Direct => connect(socket, origin).await,
-            Way::Plain => connect(socket, netns::EGRESS.into()).await,
-            Way::Peer(Software::Haproxy, proxy) => connect(socket, proxy).await,
-            Way::Connect | Way::Peer(..) => {
-                let proxy = match way {
-                    Way::Peer(_, proxy) => proxy,
-                    Way::Direct | Way::Connect | Way::Plain => netns::EGRESS.into(),
-                };
-                let mut stream = connect(socket, proxy).await?;
-                let asked = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n");
-                stream.write_all(asked.as_bytes()).await?;
-                let beyond = head(&mut stream).await?;
-                if beyond > 0 {
-                    bail!("the proxy spoke before it was asked");
-                }
-                Ok(stream)
-            }
-        }
-    }
-
-    /// KiB of the proxy's own memory for each of many tunnels that were used once and stand idle.
-    async fn idle(&self, way: Way, pid: u32) -> anyhow::Result<f64> {
-        let sockets = self.sockets(way, IDLE).await?;
-        let before = own_memory(pid)?;
-        let mut open = Vec::with_capacity(IDLE);
-        for socket in sockets {
-            let mut stream = self.open(way, socket).await?;
-            self.ask(&mut stream, way, 1).await?;
-            open.push(stream);
-        }
-        let more = own_memory(pid)? - before;
-        drop(open);
-        Ok(more / whole(IDLE))
-    }
-
-    async fn fetch(&self, mut stream: TcpStream, way: Way, bytes: usize) -> anyhow::Result<()> {
-        self.ask(&mut stream, way, bytes).await
-    }
-
-    async fn ask(&self, stream: &mut TcpStream, way: Way, bytes: usize) -> anyhow::Result<()> {
-        let origin = self.ground.origin;
-        let target = match way {
-            Way::Direct | Way::Connect | Way::Peer(..) => format!("/bytes/{bytes}"),
-            Way::Plain => format!("http://{origin}/bytes/{bytes}"),
-        };
-        let asked = format!("GET {target} HTTP/1.1\r\nHost: {origin}\r\n\r\n");
-        stream.write_all(asked.as_bytes()).await?;
-        let mut have = head(stream).await?;
-        let mut buffer = vec![0; READ.min(bytes)];
-        while have < bytes {
-            let read = stream.read(&mut buffer).await?;
-            if read == 0 {
-                bail!(
-                    "{}: the answer ended after {have} of {bytes} bytes",
-                    way.as_str()
-                );
-            }
-            have += read;
-        }
-        Ok(())
-    }
-}
-
-/// Reads the head of a good answer; how many bytes of its body came with it.
-async fn head(stream: &mut TcpStream) -> anyhow::Result<usize> {
-    let mut buffer = Vec::with_capacity(MAX_HEAD);
-    loop {
-        if stream.read_buf(&mut buffer).await? == 0 || buffer.len() > 1 << 20 {
-            bail!("no answer");
-        }
-        if let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
-            let line = buffer
-                .split(|byte| *byte == b'\r')
-                .next()
-                .unwrap_or_default();
-            let line = std::str::from_utf8(line).context("no status line")?;
-            if line.split(' ').nth(1) != Some("200") {
-                bail!("the answer is {line}");
-            }
-            return Ok(buffer.len() - end - 4);
-        }
+        let ratios = report.rows.iter().map(|row| row.ratio);
+        let expected = [None, Some(0.6), Some(0.5), Some(0.3)].repeat(STAGES.len());
+        assert_eq!(ratios.collect::<Vec<_>>(), expected);
+        let goals = report.goals.iter().map(|goal| (goal.value, goal.met()));
+        let expected = [
+            (Some(2.0), Some(true)),
+            (Some(2.0), Some(true)),
+            (Some(0.6), Some(false)),
+        ];
+        assert_eq!(goals.collect::<Vec<_>>(), expected);
     }
 }
