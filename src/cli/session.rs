@@ -241,6 +241,9 @@ fn show(session: &Value, as_json: bool) -> anyhow::Result<()> {
         let code = word(&session["error"], "code");
         table.row(["error".to_owned(), format!("{message} ({code})")]);
     }
+    for (can, yes) in session["capabilities"].as_object().into_iter().flatten() {
+        table.row([can.clone(), yes.to_string()]);
+    }
     if !session["progress"].is_null() {
         table.row(["progress".to_owned(), step(&session["progress"])]);
     }

@@ -13,7 +13,9 @@ use std::{fmt, time::Duration};
 use time::OffsetDateTime;
 
 use super::Workspace;
-use crate::model::{EndReason, Failure, HostTraffic, Phase, Progress, SessionId, Traffic};
+use crate::model::{
+    Capabilities, EndReason, Failure, HostTraffic, Phase, Progress, SessionId, Traffic,
+};
 
 /// One session as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub struct Live {
     pub hosts: Vec<HostTraffic>,
     /// How far it is on its way up, where that is known step by step.
     pub progress: Option<Progress>,
+    /// What the browser of a device can do.
+    pub capabilities: Option<Capabilities>,
 }
 
 /// A session as its node tells it.

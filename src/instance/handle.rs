@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{InstanceError, ooms::Ooms};
 use crate::{
-    model::{Failure, InstanceId, InstancePhase, Progress, Traffic},
+    model::{Capabilities, Failure, InstanceId, InstancePhase, Progress, Traffic},
     profile::Profile,
     relay::client::Bind,
 };
@@ -20,6 +20,8 @@ pub struct Phone {
     pub version: String,
     /// Id of the image that it was started from.
     pub image: String,
+    /// Of a device: what its browser can do.
+    pub capabilities: Option<Capabilities>,
 }
 
 impl Phone {
@@ -34,6 +36,7 @@ impl Phone {
             device: profile.device(major.unwrap_or(0)),
             version: version.to_owned(),
             image: image.to_owned(),
+            capabilities: None,
         }
     }
 }

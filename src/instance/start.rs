@@ -251,6 +251,7 @@ impl Furnished<'_> {
         let mut phone = Phone::read(&profile, &attached.product, &asked.row.image);
         if let Some(up) = up {
             phone.device = up.device;
+            phone.capabilities = attached.capabilities;
         }
         Ok(Attached {
             phone,

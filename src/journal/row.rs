@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::model::{
-    BootInstant, EndReason, Ending, Failure, InstanceId, InstancePhase, OnDevice, Phase, SessionId,
-    SessionSpec, Substrate, Traffic, Why,
+    BootInstant, Capabilities, EndReason, Ending, Failure, InstanceId, InstancePhase, OnDevice,
+    Phase, SessionId, SessionSpec, Substrate, Traffic, Why,
 };
 
 /// A session, whole.
@@ -42,6 +42,9 @@ pub struct SessionRow {
     pub device: Option<String>,
     /// Full version of the browser, from ready on.
     pub browser_version: Option<String>,
+    /// Of a device: what its browser can do, from ready on.
+    #[serde(default)]
+    pub capabilities: Option<Capabilities>,
     /// The last sample of the meter that was folded in.
     pub traffic: Traffic,
     /// When it was ordered.

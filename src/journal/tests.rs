@@ -33,6 +33,7 @@ pub(super) fn row() -> SessionRow {
         region: Some("de".to_owned()),
         device: None,
         browser_version: None,
+        capabilities: None,
         traffic: Traffic::default(),
         created_at: now,
         ready_at: None,

@@ -5,6 +5,7 @@
 
 mod boot;
 mod bounds;
+mod capabilities;
 pub mod duration;
 mod duty;
 mod ending;
@@ -22,6 +23,7 @@ mod wish;
 
 pub use boot::{BootId, BootInstant, InvalidBootId};
 pub use bounds::{Beyond, Bounds};
+pub use capabilities::Capabilities;
 pub use duty::Duty;
 pub use ending::{Ending, Why};
 pub use failure::{Blame, Class, Classify, Failure};

@@ -98,6 +98,7 @@ mod tests {
             region: None,
             device: None,
             browser_version: None,
+            capabilities: None,
             traffic: Traffic::default(),
             created_at,
             ready_at: Some(created_at),

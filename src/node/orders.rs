@@ -95,6 +95,7 @@ impl Node {
             region: None,
             device: None,
             browser_version: None,
+            capabilities: None,
             traffic: Traffic::default(),
             created_at,
             ready_at: None,

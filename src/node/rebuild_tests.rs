@@ -31,6 +31,7 @@ fn row(instance: InstanceId) -> SessionRow {
         region: None,
         device: None,
         browser_version: None,
+        capabilities: None,
         traffic: Traffic::default(),
         created_at: wall_now(),
         ready_at: Some(wall_now()),

@@ -242,6 +242,7 @@ async fn adopt(
             let phone = Phone {
                 device: row.device.clone().unwrap_or_default(),
                 version: row.browser_version.clone().unwrap_or_default(),
+                capabilities: row.capabilities,
                 image: instance.image.clone(),
             };
             let bound = InstanceRow {

@@ -105,7 +105,7 @@ mod tests {
     const NEW: i32 = 80;
 
     /// Each new field of an order, and what it needs; `None` where a relay that skips it harms nobody.
-    const TABLE: [(&str, &str, Option<Feature>); 9] = [
+    const TABLE: [(&str, &str, Option<Feature>); 10] = [
         ("Limits", "throttle_after_bytes", Some(Feature::Throttle)),
         (
             "Limits",
@@ -120,8 +120,9 @@ mod tests {
         ("BindRequest", "used", None),
         // Shown or not, nothing else.
         ("EgressPolicy", "top_hosts", None),
-        // An answer.
+        // Answers.
         ("HelloResponse", "features", None),
+        ("AttachResponse", "capabilities", None),
     ];
 
     fn new_fields(message: &DescriptorProto) -> Vec<(String, String)> {

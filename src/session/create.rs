@@ -102,6 +102,7 @@ impl<G: Ground> Driver<G> {
         self.row.instance = fresh.id;
         self.row.device = None;
         self.row.browser_version = None;
+        self.row.capabilities = None;
         let under = Under::Fresh(fresh.clone());
         self.journal.order(self.row.clone(), under, None).await?;
         self.publish();
@@ -176,6 +177,7 @@ impl<G: Ground> Driver<G> {
     async fn bind(&mut self, phone: Phone) -> Result<(), Stopped> {
         self.row.device = Some(phone.device);
         self.row.browser_version = Some(phone.version);
+        self.row.capabilities = phone.capabilities;
         let way = match self.ground.way(&self.row) {
             Ok(way) => way,
             Err(lost) => {

@@ -197,6 +197,7 @@ impl<G: Ground> Sessions<G> {
             row.instance = instance;
             row.device = Some(phone.device);
             row.browser_version = Some(phone.version);
+            row.capabilities = phone.capabilities;
             Under::Parked(instance)
         } else {
             let profile = row.spec.profile.clone();

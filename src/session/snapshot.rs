@@ -8,8 +8,8 @@ use crate::{
     host::monitor::{Condition, Standing},
     journal::SessionRow,
     model::{
-        Duty, EndReason, Failure, HostTraffic, InstanceId, Phase, Progress, SessionId, SessionSpec,
-        Traffic,
+        Capabilities, Duty, EndReason, Failure, HostTraffic, InstanceId, Phase, Progress,
+        SessionId, SessionSpec, Traffic,
     },
 };
 
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub device: Option<String>,
     /// Full version of the running browser, from ready on.
     pub browser_version: Option<String>,
+    /// What the browser of a device can do, from ready on.
+    pub capabilities: Option<Capabilities>,
     /// Address that origins see, where it is known.
     pub egress_ip: Option<IpAddr>,
     /// Where that is, where it is known.
@@ -79,6 +81,7 @@ impl From<&SessionRow> for Snapshot {
                 .browser_version
                 .clone()
                 .filter(|_| row.ready_at.is_some()),
+            capabilities: row.capabilities.filter(|_| row.ready_at.is_some()),
             egress_ip: row.egress,
             egress_region: row.region.clone(),
             route: row.held_route(),

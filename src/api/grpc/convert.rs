@@ -117,6 +117,10 @@ pub(super) fn session(of: Snapshot) -> pb::Session {
         usage: of.usage.map(super::operations::usage),
         hosts: of.hosts.into_iter().map(host).collect(),
         progress: of.progress.map(progress),
+        capabilities: of.capabilities.map(|of| pb::Capabilities {
+            browser_contexts: of.browser_contexts,
+            downloads: of.downloads,
+        }),
     }
 }
 

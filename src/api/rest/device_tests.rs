@@ -49,3 +49,21 @@ async fn a_session_on_its_way_up_says_how_far_it_is() {
     assert_eq!(progress["since"], "2027-01-15T08:00:00.123456Z");
     assert_eq!(progress["limit_seconds"], 90);
 }
+
+#[tokio::test]
+async fn a_device_that_is_ready_says_what_its_browser_can_do() {
+    let api = Api::start();
+    let (id, path) = api.session().await;
+    assert!(api.get(&path).await.body.get("capabilities").is_none());
+    api.bench.node.change(&id, |session| {
+        session.capabilities = Some(pb::Capabilities {
+            browser_contexts: false,
+            downloads: true,
+        });
+    });
+    let capabilities = &api.get(&path).await.body["capabilities"];
+    assert_eq!(
+        capabilities,
+        &json!({ "browser_contexts": false, "downloads": true })
+    );
+}

@@ -5,7 +5,7 @@ use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::forma
 
 use crate::{
     control::{Live, Record, Status, Tokens},
-    model::SessionId,
+    model::{Capabilities, SessionId},
 };
 
 /// RFC 3339, always with microseconds: text of one length that sorts like the time.
@@ -38,6 +38,8 @@ pub(super) struct SessionView {
     bytes_by_host: Vec<HostView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<Capabilities>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +74,7 @@ impl SessionView {
                 since: moment(of.since),
                 limit_seconds: of.limit.as_secs(),
             }),
+            capabilities: live.capabilities,
             ..self
         }
     }
@@ -141,6 +144,7 @@ impl Display {
             error,
             bytes_by_host: Vec::new(),
             progress: None,
+            capabilities: None,
         }
     }
 }

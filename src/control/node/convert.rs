@@ -7,8 +7,8 @@ use super::{News, NodeError};
 use crate::{
     control::{Live, Sighting},
     model::{
-        Blame, Bounds, EgressWish, EndReason, Failure, HostTraffic, Limits, Phase, Progress,
-        SessionSpec, Substrate, Targets, Traffic, Written,
+        Blame, Bounds, Capabilities, EgressWish, EndReason, Failure, HostTraffic, Limits, Phase,
+        Progress, SessionSpec, Substrate, Targets, Traffic, Written,
     },
     wire::node as pb,
 };
@@ -143,6 +143,10 @@ pub(super) fn live(session: pb::Session) -> Result<Live, NodeError> {
     Ok(Live {
         hosts: session.hosts.into_iter().map(host).collect(),
         progress: session.progress.map(progress).transpose()?,
+        capabilities: session.capabilities.map(|of| Capabilities {
+            browser_contexts: of.browser_contexts,
+            downloads: of.downloads,
+        }),
     })
 }
 

@@ -177,6 +177,7 @@ mod tests {
             id: InstanceId::random(),
             profile: profile.to_owned(),
             phone: Phone {
+                capabilities: None,
                 device: String::new(),
                 version: String::new(),
                 image: image.to_owned(),

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     adb::Key,
     model::{
-        Blame, BootInstant, Bounds, Ending, HostTraffic, InstanceId, Targets, Traffic, Written,
+        Blame, BootInstant, Bounds, Capabilities, Ending, HostTraffic, InstanceId, Targets,
+        Traffic, Written,
     },
     profile::Profile,
     relay::{Device, PROTOCOL, Place, Way},
@@ -117,6 +118,13 @@ pub(super) fn attach(
             adb_key: key.map_or_else(Vec::new, |key| key.expose_secret().to_vec()),
         }),
     })
+}
+
+pub(super) const fn capabilities(of: pb::Capabilities) -> Capabilities {
+    Capabilities {
+        browser_contexts: of.browser_contexts,
+        downloads: of.downloads,
+    }
 }
 
 pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {

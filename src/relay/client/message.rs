@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use secrecy::SecretString;
 
 use crate::{
-    model::{BootInstant, Ending, InstanceId, SessionId, Traffic},
+    model::{BootInstant, Capabilities, Ending, InstanceId, SessionId, Traffic},
     relay::Way,
     tls::Shown,
 };
@@ -80,6 +80,8 @@ pub struct Attached {
     pub product: String,
     /// Its User-Agent.
     pub user_agent: String,
+    /// Of a device: what its browser can do, where the relay says so.
+    pub capabilities: Option<Capabilities>,
 }
 
 /// An order to give an attached instance to a session.

@@ -124,6 +124,7 @@ impl RelayClient {
         Ok(Attached {
             product: answer.browser_product,
             user_agent: answer.user_agent,
+            capabilities: answer.capabilities.map(convert::capabilities),
         })
     }
 

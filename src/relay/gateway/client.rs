@@ -85,7 +85,7 @@ impl Client {
                 profile: &profile,
                 user_agent: &live.browser.user_agent,
                 overrides: &overrides,
-                is_device: live.supervisor.is_device(),
+                device: live.supervisor.device(),
             },
             own: &own,
             max_message,

@@ -8,7 +8,10 @@ use tonic::Status;
 use super::{AttachFailed, BindFailed, attachment::Attachment, ledger::News, sessions::Tombstone};
 use crate::{
     adb::Key,
-    model::{Blame, BootInstant, Bounds, Ending, Limits, OnDevice, Targets, Traffic, Written},
+    model::{
+        Blame, BootInstant, Bounds, Capabilities, Ending, Limits, OnDevice, Targets, Traffic,
+        Written,
+    },
     relay::{
         Device, Login, Place, Position, Upstream, Way,
         egress::{Probed, Reason},
@@ -51,6 +54,13 @@ pub(super) fn on_device(of: pb::OnDevice) -> Result<Device, Status> {
         socket: of.socket,
     };
     Ok(Device { at, key })
+}
+
+pub(super) const fn capabilities(of: Capabilities) -> pb::Capabilities {
+    pb::Capabilities {
+        browser_contexts: of.browser_contexts,
+        downloads: of.downloads,
+    }
 }
 
 /// The way out that a claim names.

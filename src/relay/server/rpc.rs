@@ -17,8 +17,8 @@ use super::{
     Relay,
     attachment::Attachment,
     convert::{
-        ending_to_wire, event, hosts, instant, on_device, parse, parse_all, probed, secret, tally,
-        tombstone, traffic, way,
+        capabilities, ending_to_wire, event, hosts, instant, on_device, parse, parse_all, probed,
+        secret, tally, tombstone, traffic, way,
     },
     secure::shown,
 };
@@ -151,6 +151,7 @@ impl RelayService for Rpc {
         Ok(Response::new(pb::AttachResponse {
             browser_product: browser.product.clone(),
             user_agent: browser.user_agent.clone(),
+            capabilities: attachment.supervisor.device().map(capabilities),
         }))
     }
 

@@ -10,9 +10,11 @@
 //! keeps them from undoing it, and has all asserted once more when a client has left
 //! ([`Supervisor::assert_again`]). Where a client emulates something of its own on a target, the
 //! profile keeps off ([`exempt`]) for as long as the client does. One request comes too early for all
-//! this, and is put right on its way out ([`first_request`]). [`heart`] tells a browser that hangs.
+//! this, and is put right on its way out ([`first_request`]). [`heart`] tells a browser that hangs,
+//! [`capabilities`] what a device's browser cannot do.
 
 mod brands;
+mod capabilities;
 mod exempt;
 mod first_request;
 mod heart;
@@ -42,6 +44,7 @@ use self::{
 use super::{Browser, DevTools, Place};
 use crate::{
     cdp::{Command, get_json},
+    model::Capabilities,
     profile::Profile,
     runtime::Tasks,
 };
@@ -66,13 +69,15 @@ pub enum SupervisorError {
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     browser: Browser,
+    /// Of a device: what its browser can do.
+    device: Option<Capabilities>,
     kit: Arc<Kit>,
     pair: Arc<Pair>,
 }
 
 /// Dials until DevTools answers, opens the pair, and returns once every target carries the
-/// overrides on both connections and a page is open. The caller bounds the time. From then on the
-/// browser may be silent for `patience`.
+/// overrides on both connections and a page is open; of a device, once it is known what its browser
+/// can do. The caller bounds the time. From then on the browser may be silent for `patience`.
 ///
 /// # Errors
 /// [`SupervisorError`]; an unreachable browser is none, it is waited for.
@@ -100,11 +105,24 @@ pub async fn start(
         heart: Heart::new(patience),
     });
     let pair = pair::open(&devtools, &kit, &browser.ws_path, tasks);
-    tokio::select! {
-        () = pair.all_hold() => {}
+    let held = async {
+        pair.all_hold().await;
+        if kit.is_device {
+            Some(capabilities::found(&devtools, &browser.ws_path, tasks).await)
+        } else {
+            None
+        }
+    };
+    let device = tokio::select! {
+        device = held => device,
         () = stopping.cancelled() => return Err(SupervisorError::Stopped),
-    }
-    Ok(Supervisor { browser, kit, pair })
+    };
+    Ok(Supervisor {
+        browser,
+        device,
+        kit,
+        pair,
+    })
 }
 
 // === impl Supervisor ===
@@ -131,10 +149,10 @@ impl Supervisor {
         overrides::overrides(&self.kit.profile(), &self.kit.version, Kind::Page)
     }
 
-    /// Whether the browser is a device's own, over which no profile is laid.
+    /// What the browser can do where it is a device's own, over which no profile is laid.
     #[must_use]
-    pub fn is_device(&self) -> bool {
-        self.kit.is_device
+    pub const fn device(&self) -> Option<Capabilities> {
+        self.device
     }
 
     /// The browser is there from now on: returns once its pages have been told, or have had long enough.

@@ -233,6 +233,7 @@ impl Bench {
 
 pub(super) fn phone() -> Phone {
     Phone {
+        capabilities: None,
         device: "Android 10 - Chrome 156 (Mobile)".to_owned(),
         version: "156.0.1.2".to_owned(),
         image: "sha256:0".to_owned(),
@@ -263,6 +264,7 @@ pub(super) fn row(ttl: Duration) -> SessionRow {
         region: None,
         device: None,
         browser_version: None,
+        capabilities: None,
         traffic: Traffic::default(),
         created_at: now,
         ready_at: None,

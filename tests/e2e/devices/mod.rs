@@ -1,10 +1,11 @@
 //! Android devices as sessions: what any of them must do ([`any`]), what only one that fails on command can
-//! show ([`knobs`]), or one that lets nobody in without a key ([`keys`]), and how customers come by one
-//! ([`ordered`]).
+//! show ([`knobs`]), or one whose Chrome lacks something ([`old`]), or one that lets nobody in without a key
+//! ([`keys`]), and how customers come by one ([`ordered`]).
 
 mod any;
 mod keys;
 mod knobs;
+mod old;
 mod ordered;
 
 use std::time::Duration;

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 pub(super) use self::emulation::Emulated;
 use super::message::{Envelope, Fault, unanswerable};
-use crate::{cdp::Command, profile::Profile};
+use crate::{cdp::Command, model::Capabilities, profile::Profile};
 
 /// What becomes of one message.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +48,8 @@ pub(super) struct Phone<'a> {
     pub(super) user_agent: &'a str,
     /// What the supervisor sends to a page.
     pub(super) overrides: &'a [Command],
-    /// Whether the browser is a device's own: whatever a client emulates there is its own affair.
-    pub(super) is_device: bool,
+    /// The browser is a device's own, and can so much: whatever a client emulates there is its own affair.
+    pub(super) device: Option<Capabilities>,
 }
 
 impl<'a> Phone<'a> {
@@ -113,15 +113,19 @@ fn emulate(envelope: &Envelope<'_>, method: &'static str, params: &Value, meant:
 }
 
 fn rule(envelope: &Envelope<'_>, phone: Phone<'_>, emulated: &mut Emulated) -> Rule {
-    if !phone.is_device
+    if phone.device.is_none()
         && let Some(rule) = emulation::rule(envelope, phone, emulated)
     {
         return rule;
     }
+    let can = |what: fn(Capabilities) -> bool| phone.device.is_none_or(what);
     match envelope.method.as_ref() {
         "Browser.close" => Rule::End,
         "Browser.crash" | "Browser.crashGpuProcess" => {
             Rule::Refuse("it would end the session for every client")
+        }
+        "Target.createBrowserContext" if !can(|device| device.browser_contexts) => {
+            Rule::Refuse(ONE_CONTEXT)
         }
         "Target.createBrowserContext" => own_proxy(envelope),
         "Target.attachToTarget" => flat(envelope),
@@ -138,14 +142,23 @@ fn rule(envelope: &Envelope<'_>, phone: Phone<'_>, emulated: &mut Emulated) -> R
         }
         // The window is the profile's; Playwright sizes it along with every viewport.
         "Browser.setWindowBounds" | "Browser.setContentsSize" => Rule::Done,
-        // Older Chromes on Android have none, and what is downloaded stays on the device anyway. Libraries
-        // send it whenever they connect, and give up where it is refused.
-        "Browser.setDownloadBehavior" if phone.is_device => Rule::Done,
-        "Browser.setDownloadBehavior" | "Page.setDownloadBehavior" => downloads(envelope),
+        // Libraries send it whenever they connect, and give up where it is refused.
+        "Browser.setDownloadBehavior" | "Page.setDownloadBehavior"
+            if !can(|device| device.downloads) =>
+        {
+            Rule::Done
+        }
+        "Browser.setDownloadBehavior" | "Page.setDownloadBehavior" => {
+            downloads(envelope, phone.device.is_some())
+        }
         "Page.captureScreenshot" => Rule::InFront,
         _ => Rule::Pass,
     }
 }
+
+/// Another context under the name of the only one would share its cookies, and take everything along where a
+/// client disposes of it.
+const ONE_CONTEXT: &str = "the browser of this device has one context only, which is there already (`browser.contexts()[0]`)";
 
 const UNREADABLE: Rule = Rule::Refuse("its params cannot be read");
 
@@ -215,15 +228,21 @@ fn flat_auto(envelope: &Envelope<'_>) -> Rule {
 /// Where the browser can write: its scratch space, which ends with it.
 const DOWNLOADS: &str = "/tmp/downloads";
 
-/// A client names a folder of its own machine, which the browser cannot have.
-fn downloads(envelope: &Envelope<'_>) -> Rule {
+/// A client names a folder of its own machine, which the browser cannot have. What a device downloads stays
+/// where its Chrome puts it: a client hears of it, where it wants to, and gets no file.
+fn downloads(envelope: &Envelope<'_>, on_device: bool) -> Rule {
     let Ok(mut params) = params::<Map<String, Value>>(envelope) else {
         return UNREADABLE;
     };
     if !params.contains_key("downloadPath") {
         return Rule::Pass;
     }
-    params.insert("downloadPath".to_owned(), DOWNLOADS.into());
+    if on_device {
+        params.remove("downloadPath");
+        params.insert("behavior".to_owned(), "default".into());
+    } else {
+        params.insert("downloadPath".to_owned(), DOWNLOADS.into());
+    }
     let method = match envelope.method.as_ref() {
         "Page.setDownloadBehavior" => "Page.setDownloadBehavior",
         _ => "Browser.setDownloadBehavior",

@@ -20,7 +20,7 @@ impl Client {
             profile: &profile,
             user_agent: AGENT,
             overrides: &overrides,
-            is_device: false,
+            device: None,
         };
         judge(message, phone, &mut self.0)
     }
@@ -222,30 +222,71 @@ proptest! {
     }
 }
 
-/// Nothing of the profile is on a device, so nothing falls back to it.
-#[test]
-fn a_devices_emulation_is_its_clients_and_its_downloads_are_nobodys() {
+/// What becomes of such a command on a device that can so much.
+fn on_device(can: Capabilities, method: &str, params: &Value) -> Verdict {
     let profile = phone();
     let device = Phone {
         profile: &profile,
         user_agent: AGENT,
         overrides: &[],
-        is_device: true,
+        device: Some(can),
     };
+    let message = json!({ "id": 7, "method": method, "params": params });
     let mut emulated = Emulated::default();
-    let mut judged = |method: &str| {
-        let message = json!({ "id": 7, "method": method, "params": {} });
-        judge(message.to_string().as_bytes(), device, &mut emulated)
-    };
+    judge(message.to_string().as_bytes(), device, &mut emulated)
+}
+
+const MODERN: Capabilities = Capabilities {
+    browser_contexts: true,
+    downloads: true,
+};
+const OLD: Capabilities = Capabilities {
+    browser_contexts: false,
+    downloads: false,
+};
+
+/// Nothing of the profile is on a device, so nothing falls back to it.
+#[test]
+fn a_devices_emulation_is_its_clients() {
     for method in [
         "Emulation.setDeviceMetricsOverride",
         "Emulation.clearDeviceMetricsOverride",
         "Emulation.setUserAgentOverride",
     ] {
-        assert_eq!(judged(method), Verdict::Pass, "{method}");
+        assert_eq!(on_device(MODERN, method, &json!({})), Verdict::Pass);
     }
-    let answer = judged("Browser.setDownloadBehavior");
-    assert!(matches!(answer, Verdict::Answer(_)), "{answer:?}");
-    let end = judged("Browser.close");
+    let end = on_device(OLD, "Browser.close", &json!({}));
     assert!(matches!(end, Verdict::EndClient(_)), "{end:?}");
+}
+
+#[test]
+fn what_a_devices_browser_cannot_do_is_answered_or_refused_and_what_it_can_is_left_to_it() {
+    let asked =
+        json!({ "behavior": "allowAndName", "downloadPath": "/home/me", "eventsEnabled": true });
+    for method in ["Browser.setDownloadBehavior", "Page.setDownloadBehavior"] {
+        let Verdict::Answer(done) = on_device(OLD, method, &asked) else {
+            panic!("{method} reaches a browser that has no such command");
+        };
+        assert_eq!(done, r#"{"id":7,"result":{}}"#);
+        let Verdict::Rewrite(text) = on_device(MODERN, method, &asked) else {
+            panic!("{method} keeps a path of the client's machine");
+        };
+        let sent: Value = serde_json::from_str(&text).unwrap();
+        let params = json!({ "behavior": "default", "eventsEnabled": true });
+        assert_eq!(
+            (&sent["method"], &sent["params"]),
+            (&method.into(), &params)
+        );
+        let deny = json!({ "behavior": "deny" });
+        assert_eq!(on_device(MODERN, method, &deny), Verdict::Pass);
+    }
+
+    let create = "Target.createBrowserContext";
+    let Verdict::Answer(refused) = on_device(OLD, create, &json!({})) else {
+        panic!("{create} reaches a browser that has no such command");
+    };
+    assert!(refused.contains("browser.contexts()[0]"), "{refused}");
+    assert_eq!(on_device(MODERN, create, &json!({})), Verdict::Pass);
+    let proxy = on_device(MODERN, create, &json!({ "proxyServer": "x" }));
+    assert!(matches!(proxy, Verdict::Answer(_)), "{proxy:?}");
 }
