@@ -1,8 +1,9 @@
 //! `chaser node`: the agent itself, unless one of its commands is named.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use toml::Value;
+use tracing::warn;
 
 use super::{
     fail::{self, exit_of, fail, sentence},
@@ -16,6 +17,7 @@ use crate::{
         telemetry,
     },
     model::Classify,
+    runtime::DescriptorStore,
 };
 
 #[derive(Debug, clap::Args)]
@@ -49,14 +51,18 @@ struct Run {
     admin_listen: Option<SocketAddr>,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args, kept: io::Result<DescriptorStore>) -> anyhow::Result<ExitCode> {
     if let Some(command) = args.command {
         return node::run(command).await;
     }
     let sources = args.run.sources();
     let config = Config::load(&sources).map_err(fail::config)?;
     let telemetry = telemetry::start(&config.log);
-    let ended = Box::pin(agent::run(config, &sources)).await;
+    let kept = kept.unwrap_or_else(|error| {
+        warn!(%error, "what systemd kept for this service cannot be read: nothing is kept there");
+        DescriptorStore::default()
+    });
+    let ended = Box::pin(agent::run(config, &sources, kept)).await;
     telemetry.finish().await;
     ended.map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;
     Ok(ExitCode::SUCCESS)

@@ -36,7 +36,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::settings::Place;
-use crate::{daemon, relay::server::Options};
+use crate::{daemon, relay::server::Options, runtime::DescriptorStore};
 
 /// Runs real browsers for other people's automation, each behind its own egress address.
 #[derive(Debug, Parser)]
@@ -158,7 +158,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => on_runtime(up::run(*args)),
         Command::Session(command) => on_runtime(session::run(command)),
         Command::Api(args) => on_runtime(api::run(args)),
-        Command::Node(args) => on_runtime(agent::run(*args)),
+        Command::Node(args) => {
+            let kept = DescriptorStore::of_this_service();
+            on_runtime(agent::run(*args, kept))
+        }
         Command::Top(args) => on_runtime(top::run(args)),
         Command::Events(args) => on_runtime(events::run(args)),
         Command::Logs(args) => on_runtime(logs::run(args)),

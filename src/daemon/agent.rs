@@ -27,7 +27,7 @@ use crate::{
     model::{Class, Classify},
     node::NodeState,
     profile::{Catalogue, InvalidCatalogue},
-    runtime::{Tasks, systemd::notify},
+    runtime::{DescriptorStore, Tasks, systemd::notify},
     tls::TlsError,
 };
 
@@ -66,16 +66,22 @@ impl Classify for AgentFailed {
     }
 }
 
-/// Runs until SIGTERM or ctrl-C; SIGHUP reads certificates and names of `sources` again.
+/// Runs until SIGTERM or ctrl-C; SIGHUP reads certificates and names of `sources` again. What must outlive
+/// it together with the relay is in `kept`.
 ///
 /// # Errors
 /// [`AgentFailed`] when it cannot start.
-pub async fn run(config: Config, sources: &Sources) -> Result<(), AgentFailed> {
+pub async fn run(
+    config: Config,
+    sources: &Sources,
+    kept: DescriptorStore,
+) -> Result<(), AgentFailed> {
     let mut end = Ends::new().map_err(AgentFailed::Signals)?;
     let profiles = Catalogue::load(&config.profile)?;
     let tasks = Tasks::default();
     let certificates = Certificates::load(&config.tls)?;
     let starting = node::begin(&config, profiles, &certificates, &tasks).await?;
+    let starting = starting.keeping(kept);
     // After the lock of the state directory: of two agents the second is refused for that.
     let listener = listen("admin.node_listen", config.admin.node_listen).await?;
     let client = Node::new(config.node_socket()).map_err(ApiFailed::from)?;

@@ -15,7 +15,7 @@ use crate::{
         launch::{self, Launch},
     },
     routes::Sources,
-    runtime::Tasks,
+    runtime::{DescriptorStore, Tasks},
     tls::Listener,
 };
 
@@ -137,6 +137,7 @@ pub async fn begin(
         },
         hooks: config.hooks.clone(),
         notice: config.notice.clone(),
+        kept: DescriptorStore::default(),
     };
     Ok(Starting {
         parts,
@@ -146,6 +147,13 @@ pub async fn begin(
 }
 
 impl Starting {
+    /// The same, with its sessions' listeners kept there too.
+    #[must_use]
+    pub fn keeping(mut self, kept: DescriptorStore) -> Self {
+        self.parts.kept = kept;
+        self
+    }
+
     /// Builds the node and lets callers in to it.
     ///
     /// # Errors

@@ -11,11 +11,11 @@ use tracing::{debug, info, warn};
 use super::{
     InstanceError, Phone, StartError, Tools, View, destroy,
     handle::Order,
-    lend::give,
+    lend::{Held, give},
     machine::{self, Effect, Input, Step},
     ooms::Ooms,
     stage::Stage,
-    start::{self, Attached, Held, Requested},
+    start::{self, Attached, Requested},
 };
 use crate::{
     journal::InstanceRow,
@@ -275,6 +275,7 @@ impl Driver {
     async fn remove(mut self) {
         // Ours first: the namespace ends when the last socket in it does.
         self.held = None;
+        self.tools.kept.remove(&self.row.id.to_string()).await;
         let (row, stop, tools) = (self.row.clone(), self.stop.clone(), self.tools.clone());
         let gone = {
             let work = destroy::until_gone(&tools, &row, &stop);

@@ -1,18 +1,69 @@
 //! What a relay is given of an instance: sockets, the way in and out, and all of it again where it has
 //! forgotten it.
 
-use std::os::fd::AsFd;
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use tracing::info;
 
 use super::{InstanceError, Tools, driver::Driver, start::SOCKETS, substrate::android};
 use crate::{
+    model::InstanceId,
     netns,
     relay::{
         Device,
         client::{Bind, RelayError},
     },
 };
+
+/// Descriptors that the agent keeps: the way back in, and what queues while a relay restarts.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The container's init.
+    pub(super) pidfd: OwnedFd,
+    /// A duplicate of the egress listener; `None` where nobody had it any more.
+    egress: Option<OwnedFd>,
+}
+
+impl Held {
+    /// Of an instance that was just furnished, before anything is handed over.
+    pub(super) async fn made(
+        tools: &Tools,
+        id: InstanceId,
+        (pidfd, egress): (&OwnedFd, &OwnedFd),
+    ) -> io::Result<Self> {
+        let mut held = Self {
+            pidfd: pidfd.try_clone()?,
+            egress: None,
+        };
+        held.keep(tools, id, egress.try_clone()?).await;
+        Ok(held)
+    }
+
+    /// Of an instance that an earlier agent made. What nobody kept is made anew when it is attached again.
+    pub(super) async fn found(tools: &Tools, id: InstanceId, pidfd: OwnedFd) -> Self {
+        let egress = tools.kept.take(&id.to_string());
+        let mut held = Self { pidfd, egress };
+        held.ask(tools, id).await;
+        held
+    }
+
+    /// Has it of the relay where it is not there.
+    async fn ask(&mut self, tools: &Tools, id: InstanceId) {
+        if self.egress.is_none()
+            && let Ok(egress) = tools.relay.egress_listener(id).await
+        {
+            self.keep(tools, id, egress).await;
+        }
+    }
+
+    async fn keep(&mut self, tools: &Tools, id: InstanceId, egress: OwnedFd) {
+        tools.kept.put(&id.to_string(), egress.as_fd()).await;
+        self.egress = Some(egress);
+    }
+}
 
 impl Driver {
     /// For a relay that does not serve the instance: everything again but the container, and but what
@@ -33,8 +84,8 @@ impl Driver {
             attached => drop(attached?),
         }
         let (tools, held) = (&self.tools, self.held.as_mut());
-        if let Some(held) = held.filter(|held| held.egress.is_none()) {
-            held.egress = tools.relay.egress_listener(id).await.ok();
+        if let Some(held) = held {
+            held.ask(tools, id).await;
         }
         if let Some(bind) = &self.bound {
             give(tools, bind).await?;
@@ -66,7 +117,8 @@ impl Driver {
             }
             None => {
                 let made = netns::furnish(held.pidfd.as_fd(), SOCKETS).await?;
-                held.egress = Some(made.egress.try_clone()?);
+                let egress = made.egress.try_clone()?;
+                held.keep(&self.tools, self.row.id, egress).await;
                 (made.egress, made.dial)
             }
         };

@@ -45,8 +45,8 @@ pub use start::binding;
 
 use self::{
     driver::Driver,
+    lend::Held,
     ooms::Ooms,
-    start::Held,
     substrate::android::{self, Binders},
 };
 use crate::{
@@ -60,7 +60,7 @@ use crate::{
         client::{Bind, RelayClient},
     },
     routes::Routes,
-    runtime::{Steps, Tasks},
+    runtime::{DescriptorStore, Steps, Tasks},
 };
 
 /// Label of a container: the instance that it is.
@@ -101,6 +101,8 @@ pub struct Tools {
     pub relay: RelayClient,
     /// Where the relay keeps its files.
     pub paths: Paths,
+    /// Where egress listeners outlive the agent and the relay.
+    pub kept: DescriptorStore,
     /// How long things take.
     pub steps: Steps,
     starts: Arc<Semaphore>,
@@ -121,7 +123,7 @@ impl Tools {
         (config, devices, profiles): (Config, android::Config, Catalogue),
         docker: Docker,
         (journal, routes): (Journal, Routes),
-        (relay, paths): (RelayClient, Paths),
+        (relay, paths, kept): (RelayClient, Paths, DescriptorStore),
     ) -> Self {
         let starts = usize::try_from(config.concurrent_starts)
             .unwrap_or(1)
@@ -136,6 +138,7 @@ impl Tools {
             routes,
             relay,
             paths,
+            kept,
             steps: Steps::default(),
             starts: Arc::new(Semaphore::new(starts)),
             boots: Arc::new(Semaphore::new(BOOTS)),
@@ -226,11 +229,7 @@ impl Instances {
         if *journalled != binding(&container) {
             return Err(StartError::Replaced);
         }
-        let held = Held {
-            pidfd: pidfd?,
-            // What the relay lost it makes anew when it is attached again.
-            egress: self.tools.relay.egress_listener(row.id).await.ok(),
-        };
+        let held = Held::found(&self.tools, row.id, pidfd?).await;
         Ok(self.spawn(row, Some(held), Some(phone), bound))
     }
 

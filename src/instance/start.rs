@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span};
 
 use super::{
-    Phone, Stage, StartError, Tools, strays,
+    Phone, Stage, StartError, Tools,
+    lend::Held,
+    strays,
     substrate::{
         android::{self, Settled, Up},
         chromium,
@@ -72,15 +74,6 @@ pub(super) struct Attached {
     pub(super) row: InstanceRow,
     pub(super) held: Held,
     pub(super) phone: Phone,
-}
-
-/// Descriptors that the agent keeps: the way back in, and what queues while a relay restarts.
-#[derive(Debug)]
-pub(super) struct Held {
-    /// The container's init.
-    pub(super) pidfd: OwnedFd,
-    /// A duplicate of the egress listener; `None` where neither this agent nor the relay had it any more.
-    pub(super) egress: Option<OwnedFd>,
 }
 
 /// The whole way up, bounded; a failure says what the container had to say.
@@ -231,10 +224,7 @@ impl Furnished<'_> {
         };
         asked.go_on("waiting for the browser")?;
         let id = asked.row.id;
-        let held = Held {
-            pidfd: pidfd.try_clone()?,
-            egress: Some(made.egress.try_clone()?),
-        };
+        let held = Held::made(asked.tools, id, (&pidfd, &made.egress)).await?;
         let relay = &asked.tools.relay;
         relay
             .send_instance(id, pidfd, made.egress, made.dial)

@@ -157,7 +157,7 @@ pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node,
         (parts.instance, parts.substrate, parts.profiles),
         docker,
         (journal.clone(), routes),
-        (relay, parts.launch.paths),
+        (relay, parts.launch.paths, parts.kept),
     );
     let instances = Arc::new(Instances::new(tools, tasks));
     let host = Host {
@@ -217,6 +217,7 @@ impl Node {
         tasks: &Tasks,
     ) {
         Box::pin(restart::run(self, known, tasks)).await;
+        self.instances().tools().kept.remove_the_rest().await;
         self.inner.hooks.start(self, tasks);
         let node = || self.clone();
         let (linked, eared, folded, swept, kept) = (node(), node(), node(), node(), node());

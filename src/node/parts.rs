@@ -9,6 +9,7 @@ use crate::{
     profile::Catalogue,
     relay::{client::Settings, launch::Launch},
     routes::Sources,
+    runtime::DescriptorStore,
     session,
 };
 
@@ -41,4 +42,6 @@ pub struct Parts {
     pub hooks: HooksConfig,
     /// `[notice]`.
     pub notice: NoticeConfig,
+    /// Where listeners outlive this process and the relay.
+    pub kept: DescriptorStore,
 }

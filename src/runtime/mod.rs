@@ -2,6 +2,7 @@
 
 mod clock;
 mod cores;
+mod descriptors;
 mod failpoint;
 mod lanes;
 mod pidfd;
@@ -11,6 +12,7 @@ mod tasks;
 
 pub use clock::{boot_id, boot_now, wall_now};
 pub use cores::cores;
+pub use descriptors::DescriptorStore;
 pub use failpoint::failpoint;
 pub use lanes::Lanes;
 pub use pidfd::Death;

@@ -31,6 +31,7 @@ mod gateway;
 mod hooks;
 mod host;
 mod journal;
+mod kept;
 mod leak;
 mod lease;
 mod load;

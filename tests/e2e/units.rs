@@ -98,13 +98,13 @@ impl Traffic {
     }
 }
 
-async fn booted(lab: &Lab, config: &str) -> Machine {
+pub async fn booted(lab: &Lab, config: &str) -> Machine {
     let machine = Machine::boot(lab, config).await;
     machine.install();
     machine
 }
 
-async fn started(machine: &Machine) {
+pub async fn started(machine: &Machine) {
     machine.must("systemctl start chaser.target");
     machine.is_active(ALL, seconds(30)).await;
 }
