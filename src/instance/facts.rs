@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{StartError, Tools};
 use crate::{
     docker::{DockerError, ImageFacts},
+    model::Substrate,
     profile::Profile,
 };
 
@@ -38,13 +39,14 @@ impl Tools {
     }
 
     /// Hash of all that makes an instance of `profile` what it is, beside its image: the profile, the
-    /// limits and this program.
+    /// limits, of a device all that is said of it, and this program.
     #[must_use]
-    pub fn recipe(&self, profile: &Profile) -> String {
+    pub fn recipe(&self, substrate: Substrate, profile: &Profile) -> String {
         let mut hash = Sha256::new();
         // Plain data: writing it as JSON cannot fail, and an empty profile is only another recipe.
         hash.update(serde_json::to_vec(profile).unwrap_or_default());
         hash.update(format!("{:?}", self.config));
+        hash.update(format!("{:?}", self.devices.settled(substrate)));
         hash.update(env!("CARGO_PKG_VERSION"));
         let digest = hash.finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()

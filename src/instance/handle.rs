@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{InstanceError, ooms::Ooms};
 use crate::{
+    journal::InstanceRow,
     model::{Capabilities, Failure, InstanceId, InstancePhase, Progress, Traffic},
     profile::Profile,
     relay::client::Bind,
@@ -25,18 +26,21 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// Reads `Chrome/156.0.8078.79` (or `HeadlessChrome/…`).
+    /// Of a journalled instance: a device is what it said, a browser of a container what its profile makes
+    /// of it. Reads `Chrome/156.0.8078.79` (or `HeadlessChrome/…`).
     #[must_use]
-    pub fn read(profile: &Profile, product: &str, image: &str) -> Self {
+    pub fn of(row: &InstanceRow, profile: &Profile, product: &str) -> Self {
         let version = product
             .split_once('/')
             .map_or(product, |(_, version)| version);
         let major = version.split('.').next().and_then(|n| n.parse().ok());
+        let said = row.described.as_deref();
+        let made = || profile.device(major.unwrap_or(0));
         Self {
-            device: profile.device(major.unwrap_or(0)),
+            device: said.map_or_else(made, |said| said.name.clone()),
             version: version.to_owned(),
-            image: image.to_owned(),
-            capabilities: None,
+            image: row.image.clone(),
+            capabilities: said.and_then(|said| said.capabilities),
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     docker::{Container, ContainerSpec, DockerError, ImageFacts},
     host::{Ability, Need},
     journal::{Binding, InstanceRow},
-    model::OnDevice,
+    model::{Described, OnDevice},
     netns::{self, Made},
     profile::Profile,
     relay::{self, client::RelayError},
@@ -238,11 +238,11 @@ impl Furnished<'_> {
             () = asked.called_off.cancelled() => return Err(StartError::CalledOff),
         };
         failpoint(format_args!("start attached"));
-        let mut phone = Phone::read(&profile, &attached.product, &asked.row.image);
         if let Some(up) = up {
-            phone.device = up.device;
-            phone.capabilities = attached.capabilities;
+            let (name, capabilities) = (up.device, attached.capabilities);
+            asked.row.described = Some(Box::new(Described { name, capabilities }));
         }
+        let phone = Phone::of(&asked.row, &profile, &attached.product);
         Ok(Attached {
             phone,
             row: asked.row,

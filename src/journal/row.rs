@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::model::{
-    BootInstant, Capabilities, EndReason, Ending, Failure, InstanceId, InstancePhase, OnDevice,
-    Phase, SessionId, SessionSpec, Substrate, Traffic, Why,
+    BootInstant, Capabilities, Described, EndReason, Ending, Failure, InstanceId, InstancePhase,
+    OnDevice, Phase, SessionId, SessionSpec, Substrate, Traffic, Why,
 };
 
 /// A session, whole.
@@ -94,6 +94,9 @@ pub struct InstanceRow {
     /// Of a device: where its browser is, once it was found.
     #[serde(default)]
     pub on_device: Option<Box<OnDevice>>,
+    /// Of a device: what it said of itself, once it was attached.
+    #[serde(default)]
+    pub described: Option<Box<Described>>,
     /// Of a device: the host's binders that it has.
     #[serde(default)]
     pub binders: Option<Box<[String; 3]>>,
@@ -117,6 +120,7 @@ impl InstanceRow {
             profile,
             substrate: Substrate::Chromium,
             on_device: None,
+            described: None,
             binders: None,
             container: None,
             image: String::new(),

@@ -6,6 +6,7 @@
 mod boot;
 mod bounds;
 mod capabilities;
+mod described;
 pub mod duration;
 mod duty;
 mod ending;
@@ -24,6 +25,7 @@ mod wish;
 pub use boot::{BootId, BootInstant, InvalidBootId};
 pub use bounds::{Beyond, Bounds};
 pub use capabilities::Capabilities;
+pub use described::Described;
 pub use duty::Duty;
 pub use ending::{Ending, Why};
 pub use failure::{Blame, Class, Classify, Failure};

@@ -138,7 +138,7 @@ struct Inner {
 /// # Errors
 /// [`StartError`] with what an operator can do about it; nothing runs then that did not before.
 pub async fn start(parts: Parts, lock: StateLock, tasks: &Tasks) -> Result<Node, StartError> {
-    let pool = Pool::new(parts.pool, &parts.profiles)?;
+    let pool = Pool::new(parts.pool, &parts.substrate, &parts.profiles)?;
     let hooks = Hooks::open(parts.hooks, &parts.state_dir)?;
     let (journal, known) = journal::open(&parts.state_dir.join("node.db"))?;
     let docker = Docker::connect(&parts.node.docker).await?;

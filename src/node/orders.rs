@@ -7,11 +7,12 @@ use tokio::sync::watch;
 use super::{
     Node, NodeError, NodeState,
     admission::{self, Room, Verdict},
+    pool::Kind,
 };
 use crate::{
     instance::{self, Instance, View},
     journal::SessionRow,
-    model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic, Why},
+    model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic, Why},
     runtime::{boot_now, wall_now},
     session::{Grant, Session, SlotChange, Snapshot},
 };
@@ -110,10 +111,8 @@ impl Node {
     /// What a new session is given: a parked instance where there is one, room for another where not.
     fn grant(&self, live: usize, order: &SessionRow) -> Result<Grant, NodeError> {
         let spec = &order.spec;
-        // Only browsers are kept parked.
-        let pooled = (spec.substrate == Substrate::Chromium).then_some(&*spec.profile);
-        let (pool, max) = (self.pool(), self.max_sessions());
-        let slot = pooled.and_then(|profile| pool.take(profile, self.instances()));
+        let (pool, max, kind) = (self.pool(), self.max_sessions(), Kind::of(spec));
+        let slot = pool.take(&kind, self.instances());
         let room = Room {
             max: usize::try_from(max).unwrap_or(usize::MAX),
             live,
@@ -140,9 +139,7 @@ impl Node {
         };
         match (route, slot) {
             (Ok(route), slot) => {
-                if let Some(profile) = pooled {
-                    pool.ordered(profile, slot.is_some());
-                }
+                pool.ordered(&kind, slot.is_some());
                 if let Some(slot) = &slot {
                     self.tell(slot, SlotChange::Claimed);
                 }

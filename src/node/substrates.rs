@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::{Config, Node, NodeError, admission};
+use super::{Config, Node, NodeError, admission, pool::Kind};
 use crate::{
     host::{Ability, Supply},
     instance::{self, substrate::android},
     model::{SessionSpec, Substrate},
+    session::Session,
 };
 
 /// One kind of what can run under a session.
@@ -60,6 +61,13 @@ impl Node {
         all(devices, &Ability::look(Path::new("/")), self.max_sessions())
     }
 
+    /// Sessions on a substrate that live.
+    pub(super) fn live_on(&self, substrate: Substrate) -> usize {
+        let all = self.sessions().all();
+        let on_it = |one: &&Session| one.row().spec.substrate == substrate;
+        all.iter().filter(on_it).count()
+    }
+
     /// Whether an order is for what can run here, and asks for a life that is long enough for it.
     pub(super) fn runs(&self, spec: &SessionSpec) -> Result<(), NodeError> {
         let substrate = spec.substrate;
@@ -78,12 +86,17 @@ impl Node {
         if spec.ttl < least {
             return Err(NodeError::TooShort { substrate, least });
         }
-        let all = self.sessions().all();
-        let live = all
-            .iter()
-            .filter(|one| one.row().spec.substrate == substrate);
+        if self.pool().has(&Kind::of(spec)) {
+            // What is parked has its memory and its place.
+            return Ok(());
+        }
+        let mut taken = self.live_on(substrate);
+        if capacity < self.max_sessions() {
+            // The kind itself has few places: what is parked holds its own. Else it gives way.
+            taken += self.pool().kept_on(substrate);
+        }
         has_room(
-            (u32::try_from(live.count()).unwrap_or(u32::MAX), capacity),
+            (u32::try_from(taken).unwrap_or(u32::MAX), capacity),
             (self.guard().spare_memory(), settled.memory_bytes),
         )
         .map_err(|lack| match lack {

@@ -1,31 +1,34 @@
 //! The task that fills the shelf and clears it: the only one that starts or destroys for the pool.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Pool, Retired, Slot, Start,
+    Config, Kept, Kind, Pool, Retired, Slot, Start, State,
+    fit::{self, Fit},
     plan::{self, Room, Want},
     probe,
 };
 use crate::{
     journal::{Ahead, InstanceRow},
-    model::{Duty, InstanceId, Phase},
+    model::{BootInstant, Duty, InstanceId, Phase, Substrate},
     node::{Node, NodeState},
     runtime::boot_now,
     session::{SlotChange, What},
 };
 
+/// How many devices boot at once for the pool: fewer than may, so that an order's need not wait for them.
+const BOOTS: usize = 1;
 /// Nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Until the process stops.
 pub(in crate::node) async fn run(node: Node, stop: CancellationToken) {
     let pool = node.pool().clone();
-    if pool.inner.config.warm == 0 {
+    if pool.inner.kept.is_empty() {
         return;
     }
     let mut instances = node.instances().changes();
@@ -56,7 +59,8 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
     };
     let (config, destroying) = (&pool.inner.config, node.destroying());
     let ready = node.state() == NodeState::Ready && node.guard().refusal().is_none();
-    let quiet = ready && !node.is_busy();
+    let quiet = ready && !node.makes(|of| of == Substrate::Chromium);
+    let fits = fit::devices(node, pool);
     let drained = matches!(node.duty(), Duty::Draining { .. } | Duty::Drained);
     // Of orders that come meanwhile none is admitted to the room that is given away here.
     let (added, leaving, starts, due) = node.sessions().counting(|live| {
@@ -65,44 +69,36 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
         state.retire(now, config.max_age, drained);
         let leaving = std::mem::take(&mut state.leaving);
         for (slot, why) in &leaving {
-            state.tally(&slot.profile).retired(*why);
+            state.tally(&slot.kind).retired(*why);
         }
-        let resting = state.rest_until.filter(|until| *until > Instant::now());
+        let kept = &pool.inner.kept;
+        let resting = kept
+            .iter()
+            .filter_map(|kept| state.resting(&kept.kind))
+            .min();
         let pausing = state.pausing(config);
         let may = (config.concurrent_starts as usize).saturating_sub(state.starting.len());
         let room = Room {
             max: usize::try_from(node.max_sessions()).unwrap_or(usize::MAX),
             live,
             leaving: destroying,
-            quiet: quiet && resting.or(pausing).is_none() && state.may_start(),
+            quiet: quiet && pausing.is_none(),
             starts: may,
+            boots: BOOTS.saturating_sub(state.boots()),
         };
-        let want = |profile: &String| Want {
-            depth: state.shelf.depth(profile) + state.starting_of(profile),
-            target: state.target(config, profile, now.micros),
-        };
-        let wants: Vec<_> = config.profiles.iter().map(want).collect();
-        if wants.iter().all(|want| want.depth >= want.target as usize) {
+        let wants: Vec<_> = (kept.iter())
+            .map(|kept| want(&state, kept, config, (&fits, now)))
+            .collect();
+        // A device takes minutes: no refill of browsers hangs on it.
+        let there = |want: &Want| want.boots || want.depth >= want.target as usize;
+        if pausing.is_none() && wants.iter().all(there) {
             state.taken = None;
         }
-        let mut starts = Vec::new();
-        for at in plan::starts(room, &wants) {
-            let (id, profile) = (InstanceId::random(), &config.profiles[at]);
-            let Some(known) = node.profiles().named(profile) else {
-                continue;
-            };
-            let start = Start {
-                profile: profile.clone(),
-                ahead: Ahead {
-                    recipe: node.instances().tools().recipe(&known),
-                    since: now,
-                },
-                began: Instant::now(),
-                driven: false,
-            };
-            state.starting.insert(id, start.clone());
-            starts.push((id, start));
-        }
+        let chosen = plan::starts(room, &wants).into_iter();
+        let starts: Vec<_> = chosen
+            .filter_map(|at| start_of(node, &kept[at].kind, now))
+            .collect();
+        state.starting.extend(starts.iter().cloned());
         let oldest = state.shelf.all().first().and_then(|slot| slot.age(now));
         let ages = oldest.map(|age| Instant::now() + config.max_age.saturating_sub(age));
         let due = [resting, pausing, ages].into_iter().flatten().min();
@@ -120,8 +116,42 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
     due.unwrap_or_else(|| Instant::now() + IDLE)
 }
 
+/// What there is of a kind, and what there should be.
+fn want(
+    state: &State,
+    kept: &Kept,
+    config: &Config,
+    (fits, now): (&HashMap<Substrate, Fit>, BootInstant),
+) -> Want {
+    let kind = &kept.kind;
+    let depth = state.shelf.depth(kind) + state.starting_of(kind);
+    let fit = fits.get(&kind.substrate);
+    let may = fit.map_or(usize::MAX, |fit| fit.more(depth));
+    Want {
+        depth,
+        target: state.target(kept, config, now.micros),
+        may: if state.may_start(kind) { may } else { 0 },
+        boots: kind.is_device(),
+    }
+}
+
+/// A start of this kind that begins now; none of a profile that is no more.
+fn start_of(node: &Node, kind: &Kind, now: BootInstant) -> Option<(InstanceId, Start)> {
+    let profile = node.profiles().named(&kind.profile)?;
+    let start = Start {
+        kind: kind.clone(),
+        ahead: Ahead {
+            recipe: (node.instances().tools()).recipe(kind.substrate, &profile),
+            since: now,
+        },
+        began: Instant::now(),
+        driven: false,
+    };
+    Some((InstanceId::random(), start))
+}
+
 async fn take_down(node: &Node, slot: &Slot, why: Retired) {
-    info!(instance = %slot.id, profile = slot.profile, why = why.as_str(), "retired unused");
+    info!(instance = %slot.id, profile = slot.kind.word(), why = why.as_str(), "retired unused");
     node.tell(slot, SlotChange::Retired(why.as_str()));
     if let Some(instance) = node.instances().get(slot.id) {
         instance.destroy(None).await;
@@ -130,7 +160,8 @@ async fn take_down(node: &Node, slot: &Slot, why: Retired) {
 
 /// Journals the instance, then has it made.
 async fn begin(node: &Node, pool: &Pool, id: InstanceId, start: Start) {
-    let row = InstanceRow::new(id, start.profile, Some(start.ahead));
+    let kind = start.kind;
+    let row = InstanceRow::new(id, kind.profile.clone(), Some(start.ahead)).on(kind.substrate);
     let journalled = node.journal().instance(row.clone()).await;
     if let Err(error) = &journalled {
         warn!(instance = %id, %error, "nothing is parked without a journal");
@@ -148,7 +179,7 @@ async fn begin(node: &Node, pool: &Pool, id: InstanceId, start: Start) {
             Some(_) => {
                 state.starting.remove(&id);
                 if !closed {
-                    state.failed();
+                    state.failed(kind);
                 }
                 false
             }
@@ -166,16 +197,17 @@ impl Node {
     pub(in crate::node) fn tell(&self, slot: &Slot, change: SlotChange) {
         self.hub().publish(What::Slot {
             instance: slot.id,
-            profile: slot.profile.clone(),
+            profile: slot.kind.word().to_owned(),
             change,
         });
     }
 
-    /// Whether orders are being carried out: what is not urgent waits.
-    fn is_busy(&self) -> bool {
+    /// Whether orders for such substrates are being carried out: what is not urgent waits.
+    pub(super) fn makes(&self, which: impl Fn(Substrate) -> bool) -> bool {
         let sessions = self.sessions().all();
-        sessions
-            .iter()
-            .any(|session| session.row().phase == Phase::Creating)
+        sessions.iter().any(|session| {
+            let row = session.row();
+            row.phase == Phase::Creating && which(row.spec.substrate)
+        })
     }
 }

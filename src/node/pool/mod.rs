@@ -1,4 +1,4 @@
-//! The warm pool: browsers that were started before anybody ordered them.
+//! The warm pool: browsers and devices that were started before anybody ordered them.
 //!
 //! ```text
 //!   plan ─▶ Starting ─▶ shelf: parked, supervised, no session, no way out ─▶ claimed: a session's
@@ -13,6 +13,8 @@
 //! agent left.
 
 mod driver;
+mod fit;
+mod kind;
 mod plan;
 mod probe;
 mod shelf;
@@ -26,13 +28,19 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 pub use self::tally::PoolProfile;
-pub(super) use self::{driver::run, probe::adopt, shelf::Slot};
+pub(super) use self::{driver::run, kind::Kind, probe::adopt, shelf::Slot};
 use self::{
+    kind::Kept,
     shelf::Retired,
     state::{Start, State, parked},
     tally::Tally,
 };
-use crate::{instance::Instances, model::InstanceId, profile::Catalogue, runtime::boot_now};
+use crate::{
+    instance::{Instances, substrate::android},
+    model::{InstanceId, Substrate},
+    profile::Catalogue,
+    runtime::boot_now,
+};
 
 /// `[pool]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -90,6 +98,7 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    kept: Vec<Kept>,
     /// Held for a decision, never across a wait; sessions may be locked before it, instances after it.
     state: Mutex<State>,
     /// Rung when the driver should look around …
@@ -103,7 +112,11 @@ impl Pool {
     ///
     /// # Errors
     /// [`UnknownProfile`].
-    pub(super) fn new(config: Config, profiles: &Catalogue) -> Result<Self, UnknownProfile> {
+    pub(super) fn new(
+        config: Config,
+        devices: &android::Config,
+        profiles: &Catalogue,
+    ) -> Result<Self, UnknownProfile> {
         let known = |name: &&String| profiles.named(name).is_none();
         if let Some(name) = config.profiles.iter().find(known) {
             return Err(UnknownProfile {
@@ -113,6 +126,7 @@ impl Pool {
         }
         Ok(Self {
             inner: Arc::new(Inner {
+                kept: kind::kept(&config, devices),
                 config,
                 state: Mutex::default(),
                 wake: Notify::new(),
@@ -121,16 +135,16 @@ impl Pool {
         })
     }
 
-    /// The best slot for an order of `profile`. It is the caller's from now on: to bind, to
+    /// The best slot for an order of this kind. It is the caller's from now on: to bind, to
     /// [`Pool::put_back`] or to destroy.
-    pub(super) fn take(&self, profile: &str, instances: &Instances) -> Option<Slot> {
-        if !self.keeps(profile) {
+    pub(super) fn take(&self, kind: &Kind, instances: &Instances) -> Option<Slot> {
+        if !self.keeps(kind) {
             return None;
         }
         let mut state = self.inner.state.lock();
         let state = &mut *state;
         loop {
-            let slot = state.shelf.take(profile, &state.image)?;
+            let slot = state.shelf.take(kind, &state.images)?;
             // What has died since is seen to by the driver of the instance.
             if parked(instances, slot.id) {
                 state.took(true, &self.inner.config);
@@ -139,23 +153,28 @@ impl Pool {
         }
     }
 
-    /// An order of `profile` was admitted, onto a parked one or not.
-    pub(super) fn ordered(&self, profile: &str, hit: bool) {
-        if !self.keeps(profile) {
+    /// Whether an order of this kind would be given one now.
+    pub(super) fn has(&self, kind: &Kind) -> bool {
+        let state = self.inner.state.lock();
+        state.shelf.has(kind, &state.images)
+    }
+
+    /// An order of this kind was admitted, onto a parked one or not.
+    pub(super) fn ordered(&self, kind: &Kind, hit: bool) {
+        if !self.keeps(kind) {
             return;
         }
         let now = boot_now().map_or(0, |now| now.micros);
         let mut state = self.inner.state.lock();
-        state.tally(profile).order(hit, now);
-        if !hit {
+        state.tally(kind).order(hit, now);
+        if !hit && !kind.is_device() {
             state.took(false, &self.inner.config);
         }
         self.inner.wake.notify_one();
     }
 
-    fn keeps(&self, profile: &str) -> bool {
-        let config = &self.inner.config;
-        config.warm > 0 && config.profiles.iter().any(|kept| kept == profile)
+    fn keeps(&self, kind: &Kind) -> bool {
+        self.inner.kept.iter().any(|kept| kept.kind == *kind)
     }
 
     /// It was not needed after all.
@@ -167,6 +186,15 @@ impl Pool {
     pub(super) fn kept(&self) -> usize {
         let state = self.inner.state.lock();
         state.shelf.all().len() + state.starting.len()
+    }
+
+    /// How many of them run on this substrate.
+    pub(super) fn kept_on(&self, substrate: Substrate) -> usize {
+        let state = self.inner.state.lock();
+        let on_it = |kept: &&Kept| kept.kind.substrate == substrate;
+        let kinds = self.inner.kept.iter().filter(on_it);
+        let depth = |kept: &Kept| state.shelf.depth(&kept.kind) + state.starting_of(&kept.kind);
+        kinds.map(depth).sum()
     }
 
     /// Makes room for a session by giving up one that is starting, or the oldest that is parked.
@@ -196,25 +224,22 @@ impl Pool {
         self.inner.doubted.notify_one();
     }
 
-    /// Every profile that is kept, as it stands.
+    /// Every kind that is kept, as it stands.
     pub(super) fn status(&self) -> Vec<PoolProfile> {
         let (config, state) = (&self.inner.config, self.inner.state.lock());
-        if config.warm == 0 {
-            return Vec::new();
-        }
         let now = boot_now().ok();
         let micros = now.map_or(0, |now| now.micros);
-        let status = |profile: &String| {
-            let none = Tally::default();
-            let tally = state.tallies.get(profile).unwrap_or(&none);
+        let status = |kept: &Kept| {
+            let (kind, none) = (&kept.kind, Tally::default());
+            let tally = state.tallies.get(kind).unwrap_or(&none);
             PoolProfile {
-                parked: state.shelf.depth(profile),
-                starting: state.starting_of(profile),
-                oldest: now.and_then(|now| state.shelf.oldest(profile)?.age(now)),
-                ..tally.shown(profile, tally.target(config, micros))
+                parked: state.shelf.depth(kind),
+                starting: state.starting_of(kind),
+                oldest: now.and_then(|now| state.shelf.oldest(kind)?.age(now)),
+                ..tally.shown(kind.word(), tally.target(kept, config, micros))
             }
         };
-        config.profiles.iter().map(status).collect()
+        self.inner.kept.iter().map(status).collect()
     }
 
     /// Nothing is started any more; what is there is the caller's to destroy.

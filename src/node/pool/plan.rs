@@ -5,7 +5,8 @@
 //! that are being carried out, to clients whose browser was just handed to them (the start of another
 //! costs a core for most of a second, which is when they load their first page), to a node that is not
 //! ready, to admission (what is parked takes room that a session could have, so it never takes the last
-//! of it twice), and to its own failures.
+//! of it twice), and to its own failures. Devices boot one at a time, so that orders find the other place
+//! among the boots free, and only where the host has all that their guests take ([`super::fit`]).
 
 use std::time::Duration;
 
@@ -112,13 +113,19 @@ pub(super) struct Room {
     pub(super) quiet: bool,
     /// Starts that may still begin beside those under way.
     pub(super) starts: usize,
+    /// Boots of devices that may.
+    pub(super) boots: usize,
 }
 
-/// One profile: what there is (parked and starting) and what there should be.
+/// One kind: what there is (parked and starting) and what there should be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Want {
     pub(super) depth: usize,
     pub(super) target: u32,
+    /// How many more may be started now.
+    pub(super) may: usize,
+    /// Whether one of them is a device, which boots.
+    pub(super) boots: bool,
 }
 
 /// Which of `wants` to start one of, in this order; the emptiest first.
@@ -128,16 +135,22 @@ pub(super) fn starts(room: Room, wants: &[Want]) -> Vec<usize> {
         return chosen;
     }
     let mut depths: Vec<usize> = wants.iter().map(|want| want.depth).collect();
+    let mut boots = room.boots;
     while chosen.len() < room.starts {
         if room.live + room.leaving + depths.iter().sum::<usize>() >= room.max {
             break;
         }
-        let lacking = |at: &usize| depths[*at] < wants[*at].target as usize;
+        let lacking = |at: &usize| {
+            let (want, depth) = (wants[*at], depths[*at]);
+            let begun = depth - want.depth;
+            depth < want.target as usize && begun < want.may && (boots > 0 || !want.boots)
+        };
         let emptiest = (0..wants.len())
             .filter(lacking)
             .min_by_key(|at| depths[*at]);
         let Some(at) = emptiest else { break };
         depths[at] += 1;
+        boots -= usize::from(wants[at].boots);
         chosen.push(at);
     }
     chosen
@@ -157,7 +170,17 @@ mod tests {
         leaving: 0,
         quiet: true,
         starts: 2,
+        boots: 1,
     };
+
+    fn want(depth: usize, target: u32) -> Want {
+        Want {
+            depth,
+            target,
+            may: usize::MAX,
+            boots: false,
+        }
+    }
 
     #[test]
     fn demand_rises_with_orders_and_fades() {
@@ -233,20 +256,7 @@ mod tests {
 
     #[test]
     fn the_emptiest_is_filled_first_and_nothing_starts_unless_all_is_quiet() {
-        let wants = [
-            Want {
-                depth: 1,
-                target: 2,
-            },
-            Want {
-                depth: 0,
-                target: 2,
-            },
-            Want {
-                depth: 2,
-                target: 2,
-            },
-        ];
+        let wants = [want(1, 2), want(0, 2), want(2, 2)];
         assert_eq!(starts(ROOM, &wants), [1, 0]);
         let busy = Room {
             quiet: false,
@@ -255,24 +265,41 @@ mod tests {
         assert!(starts(busy, &wants).is_empty());
     }
 
+    #[test]
+    fn devices_boot_one_at_a_time_and_only_where_the_host_bears_them() {
+        let device = Want {
+            boots: true,
+            ..want(0, 2)
+        };
+        assert_eq!(starts(ROOM, &[device]), [0]);
+        assert_eq!(starts(ROOM, &[device, device]), [0]);
+        assert_eq!(starts(ROOM, &[device, want(0, 1)]), [0, 1]);
+        let booting = Room { boots: 0, ..ROOM };
+        assert_eq!(starts(booting, &[device, want(0, 1)]), [1]);
+        let unfit = Want { may: 0, ..device };
+        assert!(starts(ROOM, &[unfit]).is_empty());
+    }
+
     proptest! {
         #[test]
         fn no_more_than_fits_is_wanted_or_may_start_is_ever_started(
             max in 1..20_usize, live in 0..20_usize, leaving in 0..5_usize, may in 0..5_usize,
-            wants in prop::collection::vec((0..6_usize, 0..6_u32), 0..4),
+            wants in prop::collection::vec((0..6_usize, 0..6_u32, 0..3_usize, any::<bool>()), 0..4),
         ) {
             let wants: Vec<_> = wants
                 .into_iter()
-                .map(|(depth, target)| Want { depth, target })
+                .map(|(depth, target, may, boots)| Want { depth, target, may, boots })
                 .collect();
-            let room = Room { max, live, leaving, quiet: true, starts: may };
+            let room = Room { max, live, leaving, quiet: true, starts: may, boots: 1 };
             let chosen = starts(room, &wants);
             prop_assert!(chosen.len() <= may);
+            prop_assert!(chosen.iter().filter(|at| wants[**at].boots).count() <= 1);
             let held: usize = wants.iter().map(|want| want.depth).sum();
             prop_assert!(chosen.is_empty() || live + leaving + held + chosen.len() <= max);
             for (at, want) in wants.iter().enumerate() {
                 let more = chosen.iter().filter(|chosen| **chosen == at).count();
                 prop_assert!(more == 0 || want.depth + more <= want.target as usize);
+                prop_assert!(more <= want.may);
             }
         }
     }

@@ -1,12 +1,15 @@
 //! Whether what is parked is still good: as the relay and Docker say.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::{Pool, Retired, Slot};
+use super::{Kind, Pool, Retired, Slot};
 use crate::{
     instance::{Instance, Phone},
     journal::InstanceRow,
@@ -43,7 +46,7 @@ fn standing(held: Option<&Held>) -> Standing {
 
 /// Asks both once, and takes down what is not good any more.
 pub(super) async fn look(node: &Node, pool: &Pool) {
-    learn_image(node, pool).await;
+    learn_images(node, pool).await;
     let tools = node.instances().tools();
     let inventory = match tools.relay.list().await {
         Ok(inventory) => inventory,
@@ -101,19 +104,29 @@ async fn reattach(node: &Node, id: InstanceId) -> bool {
     }
 }
 
-/// What the configured name of the image means now; where Docker does not say, what it meant.
-async fn learn_image(node: &Node, pool: &Pool) {
+/// What the configured names of the images mean now; where Docker does not say, what they meant.
+async fn learn_images(node: &Node, pool: &Pool) {
     let tools = node.instances().tools();
-    match tools.docker.image(&tools.config.image).await {
-        Ok(Some(image)) => {
-            let mut state = pool.inner.state.lock();
-            if state.image != image.id {
-                debug!(image = image.id, "parked browsers are to run this image");
-                state.image = image.id;
+    let kept: HashSet<_> = pool
+        .inner
+        .kept
+        .iter()
+        .map(|kept| kept.kind.substrate)
+        .collect();
+    for substrate in kept {
+        let device = tools.devices.settled(substrate);
+        let name = device.map_or_else(|| tools.config.image.clone(), |of| of.device.image);
+        match tools.docker.image(&name).await {
+            Ok(Some(image)) => {
+                let mut state = pool.inner.state.lock();
+                let before = state.images.insert(substrate, image.id.clone());
+                if before.as_ref() != Some(&image.id) {
+                    debug!(%substrate, image = image.id, "what is parked is to run this image");
+                }
             }
+            Ok(None) => debug!(image = name, "no such image"),
+            Err(error) => debug!(%error, "Docker cannot be asked for an image"),
         }
-        Ok(None) => debug!(image = tools.config.image, "no such image"),
-        Err(error) => debug!(%error, "Docker cannot be asked for the image"),
     }
 }
 
@@ -148,16 +161,14 @@ pub(in crate::node) async fn adopt(
     relay: Option<&Inventory>,
 ) -> Vec<InstanceRow> {
     let pool = node.pool();
-    if pool.inner.config.warm > 0 {
-        learn_image(node, pool).await;
-    }
+    learn_images(node, pool).await;
     let held = relay.map(by_id).unwrap_or_default();
     let mut rest = Vec::new();
     for row in rows {
         let held = held.get(&row.id).copied();
         match take_over(node, pool, &row, held).await {
             Ok(slot) => {
-                info!(instance = %slot.id, profile = slot.profile, "parked by an earlier agent: adopted");
+                info!(instance = %slot.id, profile = slot.kind.word(), "parked by an earlier agent: adopted");
                 node.tell(&slot, SlotChange::Added);
                 pool.inner.state.lock().shelf.put(slot);
             }
@@ -176,17 +187,18 @@ async fn take_over(
     row: &InstanceRow,
     held: Option<&Held>,
 ) -> Result<Slot, String> {
-    let config = &pool.inner.config;
-    let kept = config.warm > 0 && config.profiles.contains(&row.profile);
-    let profile = node.profiles().named(&row.profile).filter(|_| kept);
+    let kind = Kind::new(row.substrate, &row.profile);
+    let profile = node.profiles().named(&row.profile);
+    let profile = profile.filter(|_| pool.keeps(&kind));
+    let tools = node.instances().tools();
     let recipe = profile
         .as_ref()
-        .map(|profile| node.instances().tools().recipe(profile));
+        .map(|profile| tools.recipe(row.substrate, profile));
     adoptable(row, recipe.as_deref(), held)?;
     let (Some(profile), Some(held), Some(ahead)) = (profile, held, &row.ahead) else {
         return Err("it is not kept any more".to_owned());
     };
-    let phone = Phone::read(&profile, &held.product, &row.image);
+    let phone = Phone::of(row, &profile, &held.product);
     let adopted = node
         .instances()
         .adopt(row.clone(), phone.clone(), None)
@@ -194,7 +206,7 @@ async fn take_over(
     let Instance { id, .. } = adopted.map_err(|error| error.to_string())?;
     Ok(Slot {
         id,
-        profile: row.profile.clone(),
+        kind,
         phone,
         since: ahead.since,
         proven: true,

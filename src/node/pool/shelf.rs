@@ -1,21 +1,23 @@
 //! What stands ready, and who is taken next: pure.
 //!
-//! A slot is good for orders of its profile while it runs the present image and is *proven*: the relay
+//! A slot is good for orders of its kind while it runs the present image and is *proven*: the relay
 //! said a moment ago that it is attached, supervised and unused. The oldest good one goes first, so
 //! that none stands until it is too old.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
+
+use super::kind::Kind;
 
 use crate::{
     instance::Phone,
-    model::{BootInstant, InstanceId},
+    model::{BootInstant, InstanceId, Substrate},
 };
 
 /// One parked instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::node) struct Slot {
     pub(in crate::node) id: InstanceId,
-    pub(in crate::node) profile: String,
+    pub(in crate::node) kind: Kind,
     pub(in crate::node) phone: Phone,
     /// When it was ordered.
     pub(in crate::node) since: BootInstant,
@@ -37,6 +39,9 @@ pub(in crate::node) enum Retired {
     /// The node is drained.
     Drained,
 }
+
+/// Ids of the images that the configured names mean, as far as Docker has said it.
+pub(super) type Images = HashMap<Substrate, String>;
 
 /// All slots, oldest first.
 #[derive(Debug, Default)]
@@ -83,11 +88,22 @@ impl Shelf {
     }
 
     /// The oldest good one for this order.
-    pub(super) fn take(&mut self, profile: &str, image: &str) -> Option<Slot> {
-        let good =
-            |slot: &Slot| slot.proven && slot.profile == profile && slot.phone.image == image;
-        let at = self.slots.iter().position(good)?;
+    pub(super) fn take(&mut self, kind: &Kind, images: &Images) -> Option<Slot> {
+        let at = self.good(kind, images)?;
         Some(self.slots.remove(at))
+    }
+
+    /// Whether there is one.
+    pub(super) fn has(&self, kind: &Kind, images: &Images) -> bool {
+        self.good(kind, images).is_some()
+    }
+
+    fn good(&self, kind: &Kind, images: &Images) -> Option<usize> {
+        let image = images.get(&kind.substrate);
+        let good = |slot: &Slot| {
+            slot.proven && slot.kind == *kind && image.is_some_and(|id| *id == slot.phone.image)
+        };
+        self.slots.iter().position(good)
     }
 
     /// The oldest of all, for whoever needs its room.
@@ -109,11 +125,13 @@ impl Shelf {
     pub(super) fn stale(
         &mut self,
         now: BootInstant,
-        image: &str,
+        images: &Images,
         max_age: Duration,
     ) -> Vec<(Slot, Retired)> {
         let why = |slot: &Slot| {
-            if slot.phone.image != image {
+            // Before Docker has said what the image is, none can be another one.
+            let image = images.get(&slot.kind.substrate);
+            if image.is_some_and(|id| *id != slot.phone.image) {
                 Some(Retired::Image)
             } else if slot.age(now).is_none_or(|age| age >= max_age) {
                 Some(Retired::Aged)
@@ -142,13 +160,13 @@ impl Shelf {
         }
     }
 
-    pub(super) fn depth(&self, profile: &str) -> usize {
-        let of_it = |slot: &&Slot| slot.profile == profile;
+    pub(super) fn depth(&self, kind: &Kind) -> usize {
+        let of_it = |slot: &&Slot| slot.kind == *kind;
         self.slots.iter().filter(of_it).count()
     }
 
-    pub(super) fn oldest(&self, profile: &str) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.profile == profile)
+    pub(super) fn oldest(&self, kind: &Kind) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.kind == *kind)
     }
 
     pub(super) fn all(&self) -> &[Slot] {
@@ -172,10 +190,18 @@ mod tests {
         }
     }
 
+    fn of(profile: &str) -> Kind {
+        Kind::new(Substrate::Chromium, profile)
+    }
+
+    fn images() -> Images {
+        Images::from([(Substrate::Chromium, "a".to_owned())])
+    }
+
     fn slot(profile: &str, image: &str, secs: u64) -> Slot {
         Slot {
             id: InstanceId::random(),
-            profile: profile.to_owned(),
+            kind: of(profile),
             phone: Phone {
                 capabilities: None,
                 device: String::new(),
@@ -199,10 +225,31 @@ mod tests {
         ] {
             shelf.put(slot);
         }
-        assert_eq!(shelf.take("default", "a"), Some(old));
-        assert_eq!(shelf.take("default", "a"), Some(young));
-        assert_eq!(shelf.take("default", "a"), None);
-        assert_eq!(shelf.depth("default"), 1, "of the other image");
+        assert_eq!(shelf.take(&of("default"), &images()), Some(old));
+        assert_eq!(shelf.take(&of("default"), &images()), Some(young));
+        assert_eq!(shelf.take(&of("default"), &images()), None);
+        assert_eq!(shelf.depth(&of("default")), 1, "of the other image");
+    }
+
+    #[test]
+    fn an_order_is_given_what_was_made_for_its_kind_and_each_kind_has_its_image() {
+        let redroid = Kind::new(Substrate::Redroid, "pixel");
+        let parked = Slot {
+            kind: redroid.clone(),
+            ..slot("default", "r", 1)
+        };
+        let mut shelf = Shelf::default();
+        shelf.put(parked.clone());
+        let mut known = images();
+        assert!(!shelf.has(&redroid, &known), "nobody knows its image");
+        assert_eq!(shelf.stale(at(2), &known, AGE), []);
+        known.insert(Substrate::Redroid, "r".to_owned());
+        for other in [of("default"), Kind::new(Substrate::Emulator, "default")] {
+            known.insert(other.substrate, "r".to_owned());
+            assert_eq!(shelf.take(&other, &known), None);
+        }
+        assert!(shelf.has(&redroid, &known));
+        assert_eq!(shelf.take(&redroid, &known), Some(parked));
     }
 
     #[test]
@@ -211,9 +258,9 @@ mod tests {
         let one = slot("default", "a", 1);
         shelf.put(one.clone());
         shelf.doubt();
-        assert_eq!(shelf.take("default", "a"), None);
+        assert_eq!(shelf.take(&of("default"), &images()), None);
         shelf.prove(one.id);
-        assert_eq!(shelf.take("default", "a"), Some(one));
+        assert_eq!(shelf.take(&of("default"), &images()), Some(one));
     }
 
     #[test]
@@ -226,7 +273,7 @@ mod tests {
         for slot in [&old, &other, &fresh, &elsewhen] {
             shelf.put(slot.clone());
         }
-        let mut stale = shelf.stale(at(70), "a", AGE);
+        let mut stale = shelf.stale(at(70), &images(), AGE);
         stale.sort_by_key(|(slot, why)| (*why, slot.since.micros));
         let expected = [
             (old, Retired::Aged),
@@ -252,8 +299,8 @@ mod tests {
                         put += 1;
                         Vec::new()
                     }
-                    2 => shelf.take(profiles[which], "a").into_iter().collect(),
-                    _ => shelf.stale(at(secs), "a", AGE).into_iter().map(|(s, _)| s).collect(),
+                    2 => shelf.take(&of(profiles[which]), &images()).into_iter().collect(),
+                    _ => shelf.stale(at(secs), &images(), AGE).into_iter().map(|(s, _)| s).collect(),
                 };
                 for slot in taken {
                     prop_assert!(out.insert(slot.id), "given twice");

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{
-    Config, plan,
-    shelf::{Retired, Shelf, Slot},
+    Config,
+    kind::{Kept, Kind},
+    plan,
+    shelf::{Images, Retired, Shelf, Slot},
     tally::Tally,
 };
 use crate::{
@@ -24,25 +26,31 @@ use crate::{
 pub(super) struct State {
     pub(super) shelf: Shelf,
     pub(super) starting: HashMap<InstanceId, Start>,
-    pub(super) tallies: HashMap<String, Tally>,
+    pub(super) tallies: HashMap<Kind, Tally>,
     /// Orders since the shelf was full.
     pub(super) taken: Option<plan::Taken>,
-    /// Id of the image that the configured name means; empty until Docker has said it.
-    pub(super) image: String,
+    pub(super) images: Images,
     /// Taken down, and not told so yet.
     pub(super) leaving: Vec<(Slot, Retired)>,
     /// Going for a session's sake: that session counts in their place.
     pub(super) giving_way: HashSet<InstanceId>,
     /// Nothing is started any more.
     pub(super) closed: bool,
-    pub(super) failures: u32,
-    pub(super) rest_until: Option<Instant>,
+    /// Of the kinds whose last start came to nothing.
+    rests: HashMap<Kind, Rest>,
+}
+
+/// What failed is not tried again at once.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    failures: u32,
+    until: Instant,
 }
 
 /// An instance that is on its way to the shelf.
 #[derive(Debug, Clone)]
 pub(super) struct Start {
-    pub(super) profile: String,
+    pub(super) kind: Kind,
     pub(super) ahead: Ahead,
     pub(super) began: Instant,
     /// Its driver runs.
@@ -59,7 +67,7 @@ impl Start {
     pub(super) fn slot(self, id: InstanceId) -> Slot {
         Slot {
             id,
-            profile: self.profile,
+            kind: self.kind,
             phone: crate::instance::Phone::default(),
             since: self.ahead.since,
             proven: false,
@@ -82,10 +90,9 @@ impl State {
             };
             if let Some(View::Parked(phone)) = view {
                 let took = start.began.elapsed();
-                info!(instance = %id, profile = start.profile, ?took, "parked");
-                self.tally(&start.profile).refilled(took);
-                self.failures = 0;
-                self.rest_until = None;
+                info!(instance = %id, profile = start.kind.word(), ?took, "parked");
+                self.tally(&start.kind).refilled(took);
+                self.rests.remove(&start.kind);
                 let slot = Slot {
                     phone,
                     proven: true,
@@ -94,7 +101,7 @@ impl State {
                 added.push(slot.clone());
                 self.shelf.put(slot);
             } else {
-                self.failed();
+                self.failed(start.kind);
             }
         }
         let gone: Vec<_> = (self.shelf.all().iter())
@@ -123,19 +130,31 @@ impl State {
         (until > Instant::now()).then_some(until)
     }
 
-    pub(super) fn starting_of(&self, profile: &str) -> usize {
-        let of_it = |start: &&Start| start.profile == profile;
+    /// How many devices boot.
+    pub(super) fn boots(&self) -> usize {
+        let boots = |start: &&Start| start.kind.is_device();
+        self.starting.values().filter(boots).count()
+    }
+
+    pub(super) fn starting_of(&self, kind: &Kind) -> usize {
+        let of_it = |start: &&Start| start.kind == *kind;
         self.starting.values().filter(of_it).count()
     }
 
-    pub(super) fn tally(&mut self, profile: &str) -> &mut Tally {
-        self.tallies.entry(profile.to_owned()).or_default()
+    pub(super) fn tally(&mut self, kind: &Kind) -> &mut Tally {
+        self.tallies.entry(kind.clone()).or_default()
     }
 
-    pub(super) fn target(&self, config: &Config, profile: &str, now_micros: u64) -> u32 {
+    pub(super) fn target(&self, kept: &Kept, config: &Config, now_micros: u64) -> u32 {
         let none = Tally::default();
-        let tally = self.tallies.get(profile).unwrap_or(&none);
-        tally.target(config, now_micros)
+        let tally = self.tallies.get(&kept.kind).unwrap_or(&none);
+        tally.target(kept, config, now_micros)
+    }
+
+    /// Until when this kind is not started again.
+    pub(super) fn resting(&self, kind: &Kind) -> Option<Instant> {
+        let until = self.rests.get(kind)?.until;
+        (until > Instant::now()).then_some(until)
     }
 
     /// What stands and what is on its way goes: the node is drained.
@@ -147,24 +166,22 @@ impl State {
     }
 
     /// A start came to nothing.
-    pub(super) fn failed(&mut self) {
-        self.failures += 1;
-        self.rest_until = Some(Instant::now() + plan::rest(self.failures));
+    pub(super) fn failed(&mut self, kind: Kind) {
+        let failures = self.rests.get(&kind).map_or(0, |rest| rest.failures) + 1;
+        let until = Instant::now() + plan::rest(failures);
+        self.rests.insert(kind, Rest { failures, until });
     }
 
-    /// Whether what was started now would be of any use.
-    pub(super) fn may_start(&self) -> bool {
-        !self.closed && !self.image.is_empty()
+    /// Whether one of this kind would be of any use if it was started now.
+    pub(super) fn may_start(&self, kind: &Kind) -> bool {
+        !self.closed && self.images.contains_key(&kind.substrate) && self.resting(kind).is_none()
     }
 
     pub(super) fn retire(&mut self, now: BootInstant, max_age: Duration, drained: bool) {
         if drained {
             return self.empty();
         }
-        // Before Docker has said what the image is, none can be another one.
-        if !self.image.is_empty() {
-            let stale = self.shelf.stale(now, &self.image, max_age);
-            self.leaving.extend(stale);
-        }
+        let stale = self.shelf.stale(now, &self.images, max_age);
+        self.leaving.extend(stale);
     }
 }

@@ -1,16 +1,16 @@
-//! What the pool has done for each profile, counted since the start of the agent.
+//! What the pool has done for each kind, counted since the start of the agent.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Config, plan, plan::Demand, shelf::Retired};
+use super::{Config, kind::Kept, plan, plan::Demand, shelf::Retired};
 
 /// How long a refill is taken to last before one was seen.
 const FIRST_GUESS: Duration = Duration::from_secs(2);
 
-/// One profile of the pool, for whoever asks.
+/// One kind of the pool, for whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolProfile {
-    /// Which.
+    /// The device profile of browsers; of devices their kind, such as `redroid`.
     pub profile: String,
     /// How many there should be.
     pub target: u32,
@@ -34,7 +34,7 @@ pub struct PoolProfile {
     pub retired: BTreeMap<&'static str, u64>,
 }
 
-/// The counts of one profile.
+/// The counts of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     demand: Demand,
@@ -68,10 +68,10 @@ impl Tally {
         *self.retired.entry(why.as_str()).or_default() += 1;
     }
 
-    pub(super) fn target(&self, config: &Config, now_micros: u64) -> u32 {
+    pub(super) fn target(&self, kept: &Kept, config: &Config, now_micros: u64) -> u32 {
         let refill = self.last_refill.unwrap_or(FIRST_GUESS) + config.refill_pause;
         let rate = self.demand.rate(now_micros);
-        plan::target(config.warm, config.warm_max, rate, refill)
+        plan::target(kept.warm, kept.most, rate, refill)
     }
 
     /// For whoever asks; what stands where is added by the pool.

@@ -1,12 +1,13 @@
 //! Android devices as sessions: what any of them must do ([`any`]), what only one that fails on command can
 //! show ([`knobs`]), or one whose Chrome lacks something ([`old`]), or one that lets nobody in without a key
-//! ([`keys`]), and how customers come by one ([`ordered`]).
+//! ([`keys`]), how customers come by one ([`ordered`]), and by one that was booted before ([`parked`]).
 
 mod any;
 mod keys;
 mod knobs;
 mod old;
 mod ordered;
+mod parked;
 
 use std::time::Duration;
 

@@ -46,6 +46,8 @@ pub struct Device {
     pub memory_bytes: u64,
     /// CPU limit of the container, thousandths of a core.
     pub cpu_millis: u32,
+    /// Booted devices to keep parked: an order for one of them waits for no boot.
+    pub warm: u32,
     /// Android's name of the browser.
     pub package: String,
     /// The browser's activity.
@@ -65,6 +67,7 @@ impl Default for Device {
             boot_timeout: Duration::ZERO,
             memory_bytes: 0,
             cpu_millis: 0,
+            warm: 0,
             package: "com.android.chrome".to_owned(),
             activity: "com.google.android.apps.chrome.Main".to_owned(),
             adb_key: PathBuf::new(),
@@ -162,6 +165,13 @@ impl Config {
             if cfg!(not(feature = "adb-auth")) && !settled.device.adb_key.as_os_str().is_empty() {
                 let sentence = format!("must be empty: {}", KeyError::NotBuilt);
                 return Some((key("adb_key"), sentence));
+            }
+            if settled.device.warm > 0 && settled.device.image.is_empty() {
+                let sentence = format!(
+                    "is {}, but must be 0 while `image` is empty: there is nothing to keep",
+                    settled.device.warm
+                );
+                return Some((key("warm"), sentence));
             }
             if settled.memory_bytes < 256 << 20 {
                 let sentence = "must be 0 or at least 268435456 (256 MiB)".to_owned();
@@ -280,6 +290,11 @@ mod tests {
         let mut config = Config::default();
         config.cuttlefish.activity = "a; reboot".to_owned();
         assert_eq!(config.problem().unwrap().0, "substrate.cuttlefish.activity");
+        let mut config = Config::default();
+        config.emulator.warm = 1;
+        assert_eq!(config.problem().unwrap().0, "substrate.emulator.warm");
+        config.emulator.image = "x".to_owned();
+        assert_eq!(config.problem(), None);
         let mut config = Config::default();
         config.redroid.memory_bytes = 1;
         assert_eq!(
