@@ -10,9 +10,10 @@
 //! it is asked before each move upward, and what is in the pipe when it shuts never goes out.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     os::fd::{AsFd, OwnedFd},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -71,8 +72,12 @@ pub(super) enum Ebb {
     End,
 }
 
-/// Moves bytes as long as they come.
-pub(super) async fn flow(source: &mut impl Pull, sink: &mut impl Push) -> io::Result<Ebb> {
+/// Moves bytes as long as they come, and tells `moved` of each move.
+pub(super) async fn flow(
+    source: &mut impl Pull,
+    sink: &mut impl Push,
+    moved: impl Fn(),
+) -> io::Result<Ebb> {
     // Without a descriptor to spare, copying is still possible.
     let Ok(mut pipe) = Pipe::new() else {
         return Ok(Ebb::Lull);
@@ -80,7 +85,10 @@ pub(super) async fn flow(source: &mut impl Pull, sink: &mut impl Push) -> io::Re
     loop {
         match source.pull(&mut pipe) {
             Ok(0) => return Ok(Ebb::End),
-            Ok(_moved) => sink.push(&mut pipe).await?,
+            Ok(_bytes) => {
+                moved();
+                sink.push(&mut pipe).await?;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 match timeout(LULL, source.ready()).await {
                     Ok(ready) => ready?,
@@ -136,17 +144,26 @@ impl Pull for OwnedReadHalf {
     }
 }
 
-/// Moves a part of what is in the pipe on, as much as goes at once. Cancel-safe.
-pub(super) async fn push_some(to: &OwnedWriteHalf, pipe: &mut Pipe) -> io::Result<usize> {
+/// Moves a part of what is in the pipe on, as much as goes at once.
+pub(super) fn poll_push(
+    to: &OwnedWriteHalf,
+    pipe: &mut Pipe,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     let stream: &TcpStream = to.as_ref();
-    let moving = stream.async_io(Interest::WRITABLE, || pipe.empty(stream));
-    moving.await
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match stream.try_io(Interest::WRITABLE, || pipe.empty(stream)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            moved => return Poll::Ready(moved),
+        }
+    }
 }
 
 impl Push for OwnedWriteHalf {
     async fn push(&mut self, pipe: &mut Pipe) -> io::Result<()> {
         while !pipe.is_empty() {
-            push_some(self, pipe).await?;
+            poll_fn(|cx| poll_push(self, pipe, cx)).await?;
         }
         Ok(())
     }
@@ -175,7 +192,7 @@ mod tests {
         let (_down, mut sink) = sink.into_split();
         let sent: Vec<u8> = (0..5 << 20).map(|n: u32| n.to_le_bytes()[1]).collect();
         let carried = async {
-            let ebb = flow(&mut source, &mut sink).await.unwrap();
+            let ebb = flow(&mut source, &mut sink, || ()).await.unwrap();
             sink.shutdown().await.unwrap();
             ebb
         };
@@ -196,7 +213,10 @@ mod tests {
         let (mut source, _up) = source.into_split();
         let (_down, mut sink) = sink.into_split();
         writer.write_all(b"some").await.unwrap();
-        assert_eq!(flow(&mut source, &mut sink).await.unwrap(), Ebb::Lull);
+        assert_eq!(
+            flow(&mut source, &mut sink, || ()).await.unwrap(),
+            Ebb::Lull
+        );
         let mut seen = [0; 4];
         reader.read_exact(&mut seen).await.unwrap();
         assert_eq!(&seen, b"some");
@@ -206,7 +226,7 @@ mod tests {
         let mut error = None;
         for _ in 0..100 {
             writer.write_all(&[0; 4096]).await.unwrap();
-            if let Err(broken) = flow(&mut source, &mut sink).await {
+            if let Err(broken) = flow(&mut source, &mut sink, || ()).await {
                 error = Some(broken.kind());
                 break;
             }

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     head::{Request, Target},
+    outer::Outer,
     proxy,
     refusal::{Reason, Refusal},
     shared::Shared,
@@ -36,12 +37,14 @@ pub(super) struct Client {
 }
 
 /// What comes after a request that was served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Next {
     /// Another one.
     Again,
     /// A proper end.
     Close,
+    /// Bytes both ways, to there, until the end.
+    Tunnel(Box<Outer>),
 }
 
 /// Why a request was not served.
@@ -61,6 +64,16 @@ impl From<Refusal> for Stop {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    // In a box that goes with the last request: a tunnel needs little and may stand for hours.
+    let tunnel = Box::pin(converse(stream, &shared)).await;
+    drop(shared);
+    if let Some((client, outer)) = tunnel {
+        tunnel::carry(client, outer).await;
+    }
+}
+
+/// Answers request after request, until the end or a tunnel.
+async fn converse(stream: TcpStream, shared: &Shared) -> Option<(Client, Outer)> {
     drop(stream.set_nodelay(true));
     let (read, down) = stream.into_split();
     let mut client = Client {
@@ -68,38 +81,41 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         down,
     };
     if !client.has_begun().await {
-        return;
+        return None;
     }
     if client.up.buffered().first() == Some(&socks_words::VERSION) {
-        return socks::serve(client, &shared).await;
+        return socks::serve(client, shared).await;
     }
     let mut kept = None;
     loop {
         let request = match client.request().await {
             Ok(request) => request,
-            Err(NoHead::Gone) => return,
+            Err(NoHead::Gone) => return None,
             Err(NoHead::Refused(refusal)) => {
                 shared.note(&refusal, None);
-                return client.refuse(&refusal.response()).await;
+                client.refuse(&refusal.response()).await;
+                return None;
             }
         };
         let to = request.target.authority().clone();
         let outcome = match request.target {
             Target::Tunnel(_) => {
                 drop(request);
-                tunnel::open(&mut client, &shared, &to, tunnel::ESTABLISHED).await
+                tunnel::open(&mut client, shared, &to, tunnel::ESTABLISHED).await
             }
-            Target::Plain { .. } => proxy::exchange(&mut client, &mut kept, &shared, request).await,
+            Target::Plain { .. } => proxy::exchange(&mut client, &mut kept, shared, request).await,
         };
         match outcome {
-            Ok(Next::Again) => {}
-            Ok(Next::Close) => return client.close().await,
-            Err(Stop::Broken) => return client.reset(),
+            Ok(Next::Again) => continue,
+            Ok(Next::Tunnel(outer)) => return Some((client, *outer)),
+            Ok(Next::Close) => client.close().await,
+            Err(Stop::Broken) => client.reset(),
             Err(Stop::Refused(refusal)) => {
                 shared.note(&refusal, Some(&to));
-                return client.refuse(&refusal.response()).await;
+                client.refuse(&refusal.response()).await;
             }
         }
+        return None;
     }
 }
 

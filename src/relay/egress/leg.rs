@@ -4,7 +4,7 @@
 //! inside it must be seen to be encrypted, so only bare TCP moves in bulk.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     sync::Arc,
@@ -24,7 +24,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::{
     account::Account,
-    bulk::{Pipe, Pull, Push, push_some},
+    bulk::{Pipe, Pull, Push, poll_push},
     ration::Spent,
     source::Sink,
 };
@@ -171,18 +171,58 @@ fn nobody_minds_the_gate() -> io::Error {
 
 // === impl Upward ===
 
+impl Upward {
+    /// Whether something may be written now.
+    fn is_open(&self) -> io::Result<bool> {
+        // Once nobody minds it, it tells nothing any more.
+        let minded = self.gate.has_changed();
+        minded.map_err(|_gone| nobody_minds_the_gate())?;
+        Ok(*self.gate.borrow())
+    }
+
+    /// Writes what goes without waiting; `None` where it takes a wait.
+    async fn put_now(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        if !self.is_open()? {
+            return Ok(None);
+        }
+        let io = &mut self.io;
+        poll_fn(|cx| match Pin::new(&mut *io).poll_write(cx, bytes) {
+            Poll::Ready(written) => Poll::Ready(written.map(Some)),
+            Poll::Pending => Poll::Ready(Ok(None)),
+        })
+        .await
+    }
+}
+
+/// Does `work` in a time in which the gate is open; not polled while it is shut.
+async fn held<T>(
+    gate: &mut watch::Receiver<bool>,
+    mut work: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+) -> io::Result<T> {
+    loop {
+        opened(gate).await?;
+        tokio::select! {
+            biased;
+            shut = gate.wait_for(|open| !open) => {
+                shut.map(drop).map_err(|_gone| nobody_minds_the_gate())?;
+            }
+            done = poll_fn(&mut work) => return done,
+        }
+    }
+}
+
 impl Sink for Upward {
     /// Between any two bytes the gate may shut; what was not written by then waits.
     async fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            opened(&mut self.gate).await?;
-            let written = tokio::select! {
-                biased;
-                shut = self.gate.wait_for(|open| !open) => {
-                    shut.map(drop).map_err(|_gone| nobody_minds_the_gate())?;
-                    continue;
+            let written = match self.put_now(bytes).await? {
+                Some(written) => written,
+                // In a box: a wait is rare, and every idle tunnel would carry the room for it.
+                None => {
+                    let io = &mut self.io;
+                    let write = |cx: &mut Context<'_>| Pin::new(&mut *io).poll_write(cx, bytes);
+                    Box::pin(held(&mut self.gate, write)).await?
                 }
-                written = self.io.write(bytes) => written?,
             };
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
@@ -209,15 +249,7 @@ impl Push for Upward {
             return Err(io::ErrorKind::Unsupported.into());
         };
         while !pipe.is_empty() {
-            opened(&mut self.gate).await?;
-            let moved = tokio::select! {
-                biased;
-                shut = self.gate.wait_for(|open| !open) => {
-                    shut.map(drop).map_err(|_gone| nobody_minds_the_gate())?;
-                    continue;
-                }
-                moved = push_some(&half.io, pipe) => moved?,
-            };
+            let moved = held(&mut self.gate, |cx| poll_push(&half.io, pipe, cx)).await?;
             half.open.0.add_up(moved as u64);
         }
         Ok(())

@@ -28,7 +28,6 @@ use super::{
     refusal::{Reason, Refusal},
     shared::{Link, Shared},
     source::{Body, Interrupted, NoHead, Sink, Source},
-    tunnel,
 };
 use crate::model::Form;
 
@@ -71,10 +70,7 @@ pub(super) async fn exchange(
     };
     match forward(client, &mut link.outer, &request, reused).await? {
         Outcome::Stale => Ok(Next::Close),
-        Outcome::Switched => {
-            drop(request);
-            tunnel::carry(client, link.outer).await
-        }
+        Outcome::Switched => Ok(Next::Tunnel(Box::new(link.outer))),
         Outcome::Answered { client, origin } => {
             *kept = origin.then_some(link);
             Ok(if client { Next::Again } else { Next::Close })

@@ -17,6 +17,7 @@ use tokio::{io::AsyncRead, time::timeout};
 use super::{
     authority::Authority,
     conn::{Client, Next, Stop},
+    outer::Outer,
     refusal::{Malformed, Reason, Refusal},
     shared::Shared,
     socks_words::{Bad, NO_LOGIN, Read, SUCCEEDED, VERSION, answering, asked, greeting},
@@ -38,8 +39,8 @@ enum Ended {
     Answered(Vec<u8>, Refusal),
 }
 
-/// Serves a connection whose first byte is [`VERSION`], to its end.
-pub(super) async fn serve(mut client: Client, shared: &Shared) {
+/// Serves a connection whose first byte is [`VERSION`], to its end or to its tunnel.
+pub(super) async fn serve(mut client: Client, shared: &Shared) -> Option<(Client, Outer)> {
     let late = Refusal::new(Reason::HeadTimeout, "an unfinished SOCKS request");
     let asked = match timeout(HANDSHAKE_TIMEOUT, negotiate(&mut client)).await {
         Ok(asked) => asked,
@@ -47,13 +48,15 @@ pub(super) async fn serve(mut client: Client, shared: &Shared) {
     };
     let to = match asked {
         Ok(to) => to,
-        Err(Ended::Gone) => return,
+        Err(Ended::Gone) => return None,
         Err(Ended::Answered(words, refusal)) => {
             shared.note(&refusal, None);
-            return client.refuse(&words).await;
+            client.refuse(&words).await;
+            return None;
         }
     };
     match tunnel::open(&mut client, shared, &to, &answering(SUCCEEDED)).await {
+        Ok(Next::Tunnel(outer)) => return Some((client, *outer)),
         Ok(Next::Again | Next::Close) => client.close().await,
         Err(Stop::Broken) => client.reset(),
         Err(Stop::Refused(refusal)) => {
@@ -61,6 +64,7 @@ pub(super) async fn serve(mut client: Client, shared: &Shared) {
             client.refuse(&answering(code(refusal.reason))).await;
         }
     }
+    None
 }
 
 /// From the greeting to the target.

@@ -156,3 +156,16 @@ async fn bulk_goes_both_ways_at_once_in_order_and_is_counted_to_the_byte() {
     assert!(seen == pattern(3), "{} bytes", seen.len());
     bench.agrees_with(&origin).await;
 }
+
+/// All that a connection holds while it is a tunnel is in its task, which is as large as its largest
+/// state: what comes before must not be in there.
+#[tokio::test]
+async fn a_connection_that_is_a_tunnel_takes_little() {
+    let bench = Bench::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+    let shared = Arc::clone(&bench.egress.shared);
+    let task = serve(stream.unwrap(), shared, CancellationToken::new());
+    let bytes = size_of_val(&task);
+    assert!(bytes <= 2048, "{bytes}");
+}
