@@ -40,7 +40,13 @@ impl Kit {
     /// The browser is there from now on; false when it says so already.
     pub(super) fn settle(&self, place: &Place) -> bool {
         let mut worn = self.worn.lock();
-        let (profile, moved) = worn.profile.moved(&place.time_zone, &place.languages);
+        let (profile, mut moved) = worn.profile.moved(&place.time_zone, &place.languages);
+        if self.is_device {
+            // No profile is on it: what a profile says of a place, the device does not say.
+            let (zone, languages) = (&place.time_zone, &place.languages);
+            moved.time_zone = !zone.is_empty() && *zone != worn.place.time_zone;
+            moved.languages = !languages.is_empty() && *languages != worn.place.languages;
+        }
         let time_zone = if moved.time_zone {
             place.time_zone.clone()
         } else {

@@ -78,6 +78,41 @@ async fn a_new_worker_is_covered_and_a_tab_only_resumed() {
     );
 }
 
+/// A container's browser is started for its place, so that saying it again is for nothing; no profile is on a
+/// device, so there it is not.
+#[tokio::test]
+async fn a_device_is_told_where_it_is_though_its_profile_says_so_already() {
+    let kit = |is_device| Kit {
+        is_device,
+        worn: Mutex::new(Worn {
+            profile: Arc::new(phone()),
+            place: Place::default(),
+        }),
+        version: Version::of("Chrome/156.0.8078.79").unwrap(),
+        exempt: Arc::default(),
+        heart: Heart::new(patient()),
+    };
+    let place = Place {
+        time_zone: phone().time_zone,
+        languages: phone().languages,
+        position: None,
+    };
+    assert!(!kit(false).settle(&place));
+    let device = kit(true);
+    assert!(device.settle(&place));
+    let told: Vec<_> = (device.overrides("T", Kind::Page).into_iter())
+        .map(|command| command.method)
+        .collect();
+    let where_it_is = [
+        "Emulation.setTimezoneOverride",
+        "Emulation.setLocaleOverride",
+    ];
+    assert_eq!(told, where_it_is);
+    assert!(!device.settle(&place), "it has been told");
+    assert!(!device.settle(&Place::default()), "nothing is said");
+    assert_eq!(device.overrides("T", Kind::Page).len(), 2);
+}
+
 #[tokio::test]
 async fn lost_connections_come_back_and_the_gate_is_closed_between() {
     let (browser, supervisor, tasks) = supervised().await;

@@ -171,6 +171,31 @@ async fn a_device_is_told_its_proxy_and_its_browser_its_flags_and_is_hardened_al
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_where_its_route_comes_out() {
+    let (lab, origin) = lab();
+    let ordered = Ordered::stand_in(&[]);
+    let file = lab.state_dir().join("routes.toml");
+    std::fs::create_dir_all(lab.state_dir()).unwrap();
+    let table = format!(
+        "[[route]]\nname = \"tokyo\"\nkind = \"direct\"\naddresses = [\"{}\"]\n\
+         time_zone = \"Asia/Tokyo\"\nlocale = \"ja-JP\"\n",
+        lab.egress_addresses(1)[0]
+    );
+    std::fs::write(&file, table).unwrap();
+    let setup = ordered.on(&lab).egress_addresses(0);
+    let routes = format!("routes = \"{}\"", file.display());
+    let chaser = setup.set("egress", &routes).start().await;
+    let session = ordered.session(&chaser).await;
+    let mut client = Library::Playwright
+        .connect(&cdp_url(&chaser, &session))
+        .await;
+    client.goto(&origin.http("/there")).await;
+    let said = "(({ timeZone, locale }) => [timeZone, locale].join())\
+                (Intl.DateTimeFormat().resolvedOptions())";
+    assert_eq!(client.evaluate(said).await, "Asia/Tokyo,ja-JP");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_adbd_that_dies_costs_its_clients_their_connection_and_not_the_session() {
     let (lab, origin) = lab();
     let ordered = Ordered::stand_in(&[]);
