@@ -1,8 +1,10 @@
 //! Android devices as sessions: what any of them must do ([`any`]), what only one that fails on command can
 //! show ([`knobs`]), or one whose Chrome lacks something ([`old`]), or one that lets nobody in without a key
-//! ([`keys`]), how customers come by one ([`ordered`]), and by one that was booted before ([`parked`]).
+//! ([`keys`]), how customers come by one ([`ordered`]), and by one that was booted before ([`parked`]). What
+//! does not need Android is shown on a real guest as well ([`guest`]).
 
 mod any;
+mod guest;
 mod keys;
 mod knobs;
 mod old;

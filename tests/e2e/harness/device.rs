@@ -16,17 +16,29 @@ use tokio::net::TcpStream;
 use super::{docker, inside, patience::eventually, seconds};
 
 /// What `make android-like` builds.
-pub const IMAGE: &str = "chaser-tests/android-like:latest";
+const IMAGE: &str = "chaser-tests/android-like:latest";
+/// What `make android-guest` builds.
+const GUEST: &str = "chaser-tests/android-guest:latest";
 /// How long an adbd may take for its greeting.
 pub const GREETING: Duration = Duration::from_secs(2);
 
-/// Fails where there is nothing to test with: a missing device is never a pass.
+/// The stand-in for a device.
 pub fn require_image() -> String {
+    required(IMAGE, "android-like")
+}
+
+/// The guest, which has a kernel of its own and no browser.
+pub fn require_guest() -> String {
+    required(GUEST, "android-guest")
+}
+
+/// Fails where there is nothing to test with: a missing device is never a pass.
+fn required(image: &str, target: &str) -> String {
     assert!(
-        docker::has_image(IMAGE),
-        "the image {IMAGE} is missing: `make android-like` builds it"
+        docker::has_image(image),
+        "the image {image} is missing: `make {target}` builds it"
     );
-    IMAGE.to_owned()
+    image.to_owned()
 }
 
 /// A device without a network; gone with its owner.
@@ -47,10 +59,18 @@ impl Device {
 
     /// One that was given such arguments, and may answer nobody yet.
     pub fn begin(arguments: &[&str]) -> Self {
+        Self::run(&require_image(), arguments)
+    }
+
+    /// A guest that begins to boot.
+    pub fn guest() -> Self {
+        Self::run(&require_guest(), &[])
+    }
+
+    fn run(image: &str, arguments: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("chaser-tests-device-{}-{count}", std::process::id());
-        let image = require_image();
         let run = [
             "run",
             "--detach",
@@ -59,7 +79,7 @@ impl Device {
             "--security-opt=no-new-privileges",
             "--name",
             &name,
-            &image,
+            image,
         ];
         docker::run(&[&run, arguments].concat());
         Self { name }
