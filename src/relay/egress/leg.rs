@@ -25,6 +25,7 @@ use tokio_rustls::client::TlsStream;
 use super::{
     account::Account,
     bulk::{Pipe, Pull, Push, poll_push},
+    gate::{self, held},
     ration::Spent,
     source::Sink,
 };
@@ -157,32 +158,12 @@ impl Drop for Open {
     }
 }
 
-/// Waits until the gate is open.
-pub(super) async fn opened(gate: &mut watch::Receiver<bool>) -> io::Result<()> {
-    gate.wait_for(|open| *open)
-        .await
-        .map(drop)
-        .map_err(|_gone| nobody_minds_the_gate())
-}
-
-fn nobody_minds_the_gate() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the supervisor is gone")
-}
-
 // === impl Upward ===
 
 impl Upward {
-    /// Whether something may be written now.
-    fn is_open(&self) -> io::Result<bool> {
-        // Once nobody minds it, it tells nothing any more.
-        let minded = self.gate.has_changed();
-        minded.map_err(|_gone| nobody_minds_the_gate())?;
-        Ok(*self.gate.borrow())
-    }
-
     /// Writes what goes without waiting; `None` where it takes a wait.
     async fn put_now(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        if !self.is_open()? {
+        if !gate::is_open(&self.gate)? {
             return Ok(None);
         }
         let io = &mut self.io;
@@ -191,23 +172,6 @@ impl Upward {
             Poll::Pending => Poll::Ready(Ok(None)),
         })
         .await
-    }
-}
-
-/// Does `work` in a time in which the gate is open; not polled while it is shut.
-async fn held<T>(
-    gate: &mut watch::Receiver<bool>,
-    mut work: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
-) -> io::Result<T> {
-    loop {
-        opened(gate).await?;
-        tokio::select! {
-            biased;
-            shut = gate.wait_for(|open| !open) => {
-                shut.map(drop).map_err(|_gone| nobody_minds_the_gate())?;
-            }
-            done = poll_fn(&mut work) => return done,
-        }
     }
 }
 

@@ -26,6 +26,7 @@ mod chunked;
 mod conn;
 mod fields;
 mod framing;
+mod gate;
 mod head;
 mod hosts;
 mod leg;
