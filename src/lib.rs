@@ -9,6 +9,7 @@ pub mod tls;
 
 pub mod adb;
 pub mod cdp;
+pub mod traces;
 
 pub mod docker;
 pub mod journal;

@@ -15,7 +15,7 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["model", "wire"],
     &["profile", "runtime", "tls"],
-    &["adb", "cdp"],
+    &["adb", "cdp", "traces"],
     &["docker", "journal", "netns", "relay"],
     &["host", "routes"],
     &["instance"],

@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args, kept: io::Result<DescriptorStore>) -> anyhow
     }
     let sources = args.run.sources();
     let config = Config::load(&sources).map_err(fail::config)?;
-    let telemetry = telemetry::start(&config.log);
+    let telemetry = telemetry::start(&config.log, "chaser-node");
     let kept = kept.unwrap_or_else(|error| {
         warn!(%error, "what systemd kept for this service cannot be read: nothing is kept there");
         DescriptorStore::default()

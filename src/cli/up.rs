@@ -86,7 +86,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let sources = args.sources();
     let config = Config::load(&sources).map_err(fail::config)?;
-    let telemetry = telemetry::start(&config.log);
+    let telemetry = telemetry::start(&config.log, "chaser");
     let ended = Box::pin(up::run(config, &sources, options)).await;
     telemetry.finish().await;
     ended.map_err(|error| fail(exit_of(error.class()), sentence(&error)))?;

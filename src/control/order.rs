@@ -17,6 +17,7 @@ use super::{
 use crate::{
     model::{Blame, EgressWish, EndReason, Failure, Phase, SessionId, SessionSpec, Substrate},
     runtime::wall_now,
+    traces::Trace,
 };
 
 /// How long an order is offered to a node that does not answer, such as one that restarts.
@@ -116,10 +117,10 @@ impl Control {
     /// # Errors
     /// [`ControlError`] for limits, capacity and failures.
     pub async fn create(&self, workspace: Workspace, order: Order) -> Result<Record, ControlError> {
-        let (this, wait) = (self.clone(), order.wait);
+        let (this, wait, trace) = (self.clone(), order.wait, Trace::current());
         let placed = self
             .finish("create", async move {
-                let span = debug_span!("order", session = field::Empty);
+                let span = trace.lead(debug_span!("order", session = field::Empty));
                 this.place(workspace, order).instrument(span).await
             })
             .await;

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, debug_span, warn};
 
 use super::{
     ApiKey, Config, ControlError, Counts, Cursor, KeyHash, Live, Node, NodeError, Order, Page,
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     model::{EndReason, SessionId},
     runtime::{Tasks, wall_now},
+    traces::Trace,
 };
 
 /// The control plane. Clones share everything.
@@ -220,9 +221,12 @@ impl Control {
         if record.status.is_terminal() {
             return Err(ControlError::SessionNotOpen);
         }
-        let this = self.clone();
-        self.finish("delete", async move { this.end(record).await })
-            .await
+        let (this, trace) = (self.clone(), Trace::current());
+        self.finish("delete", async move {
+            let span = trace.lead(debug_span!("delete", session = %record.id));
+            this.end(record).instrument(span).await
+        })
+        .await
     }
 
     async fn end(&self, record: Record) -> Result<Record, ControlError> {

@@ -123,6 +123,7 @@ pub async fn begin(
             identity: certificates.shown(),
             plaintext_beyond_host: config.tls.insecure.contains(&Listener::Cdp),
             expected: Vec::new(),
+            collector: config.log.collector(),
         },
         node: config.node.clone(),
         host: config.host.clone(),

@@ -8,8 +8,11 @@ use crate::relay::server::{self, Failed, Options};
 /// # Errors
 /// [`Failed`] when it cannot start.
 pub fn run(options: &Options) -> Result<(), Failed> {
-    // Lines only: what a relay does for others is too much to be traced.
+    // Lines; of what it does only orders are traced, and where to is in the agent's greeting.
     server::run(options, || {
-        drop(telemetry::start(&telemetry::Config::default()));
+        drop(telemetry::start(
+            &telemetry::Config::default(),
+            "chaser-relay",
+        ));
     })
 }

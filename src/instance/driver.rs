@@ -6,7 +6,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
     InstanceError, Phone, StartError, Tools, View, destroy,
@@ -22,6 +22,7 @@ use crate::{
     model::{Failure, InstancePhase, Progress},
     relay::client::Bind,
     runtime::{self, failpoint},
+    traces::Trace,
 };
 
 pub(super) struct Driver {
@@ -38,6 +39,8 @@ pub(super) struct Driver {
     /// The session's claim, for a relay that forgot it.
     pub(super) bound: Option<Bind>,
     pub(super) failure: Option<Failure>,
+    /// Whose order made it.
+    pub(super) trace: Trace,
     /// Shared with whoever looks at its memory.
     pub(super) ooms: std::sync::Arc<Ooms>,
 }
@@ -80,6 +83,7 @@ impl Driver {
             until,
             called_off: called_off.clone(),
             stage: &stage,
+            trace: self.trace.clone(),
         }));
         let outcome = loop {
             tokio::select! {
@@ -132,8 +136,8 @@ impl Driver {
                 true
             }
             Some(
-                Order::Bind(_, done)
-                | Order::Claim(_, done)
+                Order::Bind(_, _, done)
+                | Order::Claim(_, _, done)
                 | Order::Reroute(_, done)
                 | Order::Reattach(_, done),
             ) => {
@@ -192,12 +196,14 @@ impl Driver {
 
     async fn follow(&mut self, order: Order) {
         match order {
-            Order::Bind(bind, done) => {
-                let outcome = self.bind(*bind, Input::Bind).await;
+            Order::Bind(bind, trace, done) => {
+                let outcome = self.bind(*bind, Input::Bind);
+                let outcome = outcome.instrument(trace.lead(debug_span!("give"))).await;
                 done.send(outcome).ok();
             }
-            Order::Claim(bind, done) => {
-                let outcome = self.bind(*bind, Input::Claimed).await;
+            Order::Claim(bind, trace, done) => {
+                let outcome = self.bind(*bind, Input::Claimed);
+                let outcome = outcome.instrument(trace.lead(debug_span!("give"))).await;
                 done.send(outcome).ok();
             }
             Order::Reroute(bind, done) => {
@@ -300,8 +306,8 @@ fn answer_leaving(order: Order) {
         done.send(Err(machine::Denied::Leaving.into())).ok();
     };
     match order {
-        Order::Bind(_, done)
-        | Order::Claim(_, done)
+        Order::Bind(_, _, done)
+        | Order::Claim(_, _, done)
         | Order::Reroute(_, done)
         | Order::Reattach(_, done) => refuse(done),
         Order::Refill | Order::Destroy(_) => {}

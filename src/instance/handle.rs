@@ -10,6 +10,7 @@ use crate::{
     model::{Capabilities, Failure, InstanceId, InstancePhase, Progress, Traffic},
     profile::Profile,
     relay::client::Bind,
+    traces::Trace,
 };
 
 /// What the running browser is.
@@ -77,8 +78,8 @@ impl View {
 /// What can be asked of the driver.
 #[derive(Debug)]
 pub(super) enum Order {
-    Bind(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
-    Claim(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
+    Bind(Box<Bind>, Trace, oneshot::Sender<Result<(), InstanceError>>),
+    Claim(Box<Bind>, Trace, oneshot::Sender<Result<(), InstanceError>>),
     Reroute(Box<Bind>, oneshot::Sender<Result<(), InstanceError>>),
     Reattach(Traffic, oneshot::Sender<Result<(), InstanceError>>),
     Refill,
@@ -153,7 +154,8 @@ impl Instance {
     /// # Errors
     /// [`InstanceError`]; the instance must be destroyed then.
     pub async fn bind(&self, bind: Bind) -> Result<(), InstanceError> {
-        self.ask(|done| Order::Bind(Box::new(bind), done)).await
+        self.ask(|done| Order::Bind(Box::new(bind), Trace::current(), done))
+            .await
     }
 
     /// Gives it to a session that has taken it in the journal.
@@ -161,7 +163,8 @@ impl Instance {
     /// # Errors
     /// [`InstanceError`]; the instance must be destroyed then.
     pub async fn claim(&self, bind: Bind) -> Result<(), InstanceError> {
-        self.ask(|done| Order::Claim(Box::new(bind), done)).await
+        self.ask(|done| Order::Claim(Box::new(bind), Trace::current(), done))
+            .await
     }
 
     /// Has its session leave another way; also a relay that is given it later is told that way.

@@ -61,6 +61,7 @@ use crate::{
     },
     routes::Routes,
     runtime::{DescriptorStore, Steps, Tasks},
+    traces::Trace,
 };
 
 /// Label of a container: the instance that it is.
@@ -271,6 +272,7 @@ impl Instances {
         };
         self.all.lock().insert(row.id, instance.clone());
         let (tools, all, id) = (self.tools.clone(), Arc::clone(&self.all), row.id);
+        let trace = Trace::current();
         let (changes, binders) = (Arc::clone(&self.changes), Arc::clone(&tools.binders));
         self.tasks.spawn("instance", move |stop| async move {
             let driver = Driver {
@@ -284,6 +286,7 @@ impl Instances {
                 phone,
                 bound,
                 failure: None,
+                trace,
                 ooms,
             };
             Box::pin(driver.run()).await;

@@ -37,6 +37,7 @@ use crate::{
     profile::Profile,
     relay::{self, client::RelayError},
     runtime::{Step, cores, failpoint},
+    traces::Trace,
 };
 
 /// Sockets toward DevTools that an instance starts with.
@@ -52,6 +53,8 @@ pub(super) struct Requested<'a> {
     pub(super) called_off: CancellationToken,
     /// What is going on, for whoever waits or reports a time-out.
     pub(super) stage: &'a watch::Sender<Stage>,
+    /// Whose order it is.
+    pub(super) trace: Trace,
 }
 
 struct Started<'a> {
@@ -79,9 +82,9 @@ pub(super) struct Attached {
 /// The whole way up, bounded; a failure says what the container had to say.
 pub(super) async fn run(asked: Requested<'_>) -> Result<Attached, StartError> {
     let (tools, row) = (asked.tools, asked.row.clone());
+    let span = asked.trace.lead(debug_span!("launch", instance = %row.id));
     let whole = async { asked.start().await?.furnish().await?.attach().await };
-    let outcome = whole.instrument(debug_span!("launch", instance = %row.id));
-    let outcome = outcome.await;
+    let outcome = whole.instrument(span).await;
     match outcome {
         Ok(attached) => Ok(attached),
         Err(error) => Err(explain(tools, &row, error).await),

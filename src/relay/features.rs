@@ -105,7 +105,7 @@ mod tests {
     const NEW: i32 = 80;
 
     /// Each new field of an order, and what it needs; `None` where a relay that skips it harms nobody.
-    const TABLE: [(&str, &str, Option<Feature>); 10] = [
+    const TABLE: [(&str, &str, Option<Feature>); 11] = [
         ("Limits", "throttle_after_bytes", Some(Feature::Throttle)),
         (
             "Limits",
@@ -120,6 +120,8 @@ mod tests {
         ("BindRequest", "used", None),
         // Shown or not, nothing else.
         ("EgressPolicy", "top_hosts", None),
+        // What it does is the same, traced or not.
+        ("HelloRequest", "collector", None),
         // Answers.
         ("HelloResponse", "features", None),
         ("AttachResponse", "capabilities", None),

@@ -24,6 +24,7 @@ use crate::{
         client::{Bind, Expected, RelayError},
     },
     runtime::{Step, failpoint, wall_now},
+    traces::Trace,
 };
 
 /// A relay that was just killed is back within this many tries.
@@ -37,6 +38,8 @@ pub(super) struct Fresh {
     pub(super) lease: Option<LeaseRow>,
     /// Told once the order is journalled and early clients are held or served, or that it could not be.
     pub(super) accepted: Told,
+    /// Whose order it is.
+    pub(super) trace: Trace,
 }
 
 type Told = watch::Sender<Option<Result<(), JournalError>>>;
@@ -47,6 +50,7 @@ impl<G: Ground> Driver<G> {
             under,
             lease,
             accepted,
+            trace: _,
         } = fresh;
         let begun = Instant::now();
         let order = self.journal.order(self.row.clone(), under.clone(), lease);

@@ -18,6 +18,7 @@ use crate::{
     journal::{Journal, JournalError, SessionRow},
     model::{Blame, EndReason, Ending, Failure, Phase, Progress, Why},
     runtime::{self, boot_now, failpoint},
+    traces::Trace,
 };
 
 /// How long after the deadline the arbiter is asked, should it not have told by itself.
@@ -52,6 +53,7 @@ impl<G: Ground> Driver<G> {
             match (fresh, self.state) {
                 (Some(fresh), _) => {
                     let span = debug_span!("provision", session = %self.row.id);
+                    let span = fresh.trace.lead(span);
                     self.create(fresh).instrument(span).await?;
                 }
                 (None, State::Closing(reason)) => self.finish(Asked::quietly(reason)).await?,
@@ -109,7 +111,9 @@ impl<G: Ground> Driver<G> {
 
     /// Somebody wants it to end: journal that, ask the arbiter, and do as it says.
     pub(super) async fn finish(&mut self, asked: Asked) -> Result<(), Stopped> {
-        let span = debug_span!("release", session = %self.row.id);
+        let span = asked
+            .trace
+            .lead(debug_span!("release", session = %self.row.id));
         self.settle(asked).instrument(span).await
     }
 
@@ -332,6 +336,7 @@ pub(super) fn ask(
         detail,
         cause: None,
         done: Some(done),
+        trace: Trace::current(),
     };
     (asked, outcome)
 }

@@ -16,6 +16,7 @@ use crate::{
     model::{EndReason, Ending, Why},
     relay::client::RelayError,
     runtime::wall_now,
+    traces::Trace,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -31,6 +32,8 @@ pub(super) struct Asked {
     pub(super) cause: Option<Cause>,
     /// Who waits for the outcome.
     pub(super) done: Option<oneshot::Sender<Outcome>>,
+    /// Whose wish it is.
+    pub(super) trace: Trace,
 }
 
 impl Asked {
@@ -40,6 +43,7 @@ impl Asked {
             detail: None,
             cause: None,
             done: None,
+            trace: Trace::none(),
         }
     }
 
@@ -49,6 +53,7 @@ impl Asked {
             detail: Some(detail),
             cause: None,
             done: None,
+            trace: Trace::none(),
         }
     }
 
@@ -58,6 +63,7 @@ impl Asked {
             detail: Some(cause.saw.clone()),
             cause: Some(cause),
             done: None,
+            trace: Trace::none(),
         }
     }
 }

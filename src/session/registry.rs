@@ -20,6 +20,7 @@ use crate::{
     model::{EndReason, Ending, InstanceId, Phase, SessionId, Traffic},
     routes::Taken,
     runtime::Tasks,
+    traces::Trace,
 };
 
 const MAILBOX: usize = 64;
@@ -209,6 +210,7 @@ impl<G: Ground> Sessions<G> {
             under,
             lease: route.map(|taken| taken.lease),
             accepted,
+            trace: Trace::current(),
         };
         let (session, driver) = self.assemble(row, State::Creating, told);
         all.insert(session.row().id.clone(), session.clone());

@@ -28,6 +28,7 @@ use crate::{
     node::NodeState,
     runtime::Tasks,
     tls::Server,
+    traces,
     wire::{
         DESCRIPTORS, node::node_service_server::NodeServiceServer,
         scaler::external_scaler_server::ExternalScalerServer,
@@ -102,6 +103,7 @@ pub fn serve(
         .http2_max_pending_accept_reset_streams(Some(RESETS))
         .http2_max_header_list_size(Some(MAX_HEADERS))
         .http2_keepalive_interval(Some(KEEPALIVE))
+        .layer(traces::Continue)
         .add_service(health_service)
         .add_service(reflection)
         .add_service(scaler)

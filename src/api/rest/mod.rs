@@ -22,12 +22,13 @@ use axum::{
         Path, Query, Request, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::{StatusCode, Uri, header},
+    http::{StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::json;
 use tokio::net::TcpListener;
+use tracing::{Instrument, Span, debug_span};
 
 pub use view::Display;
 
@@ -37,6 +38,7 @@ use crate::{
     model::SessionId,
     runtime::Tasks,
     tls::Server,
+    traces::Trace,
 };
 use error::Refusal;
 
@@ -106,7 +108,8 @@ async fn create(
         let order = request::order(&rest, body).await?;
         let order = if waits { order.waiting() } else { order };
         let order = caller.narrow(order);
-        let record = rest.control.create(caller.workspace, order).await?;
+        let record = rest.control.create(caller.workspace, order);
+        let record = record.instrument(step("POST /v1/sessions", &parts)).await?;
         let view = rest.display.session(record);
         Ok((StatusCode::CREATED, Json(view)).into_response())
     };
@@ -153,10 +156,20 @@ async fn delete(State(rest): State<Rest>, id: Id, request: Request) -> Response 
     let (parts, _body) = request.into_parts();
     let outcome = async {
         let workspace = request::caller(&rest, &parts).await?.workspace;
-        rest.control.delete(&workspace, &session(id)?).await?;
+        let id = session(id)?;
+        let deleted = rest.control.delete(&workspace, &id);
+        let step = step("DELETE /v1/sessions/{id}", &parts);
+        deleted.instrument(step).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     rest.answer(outcome.await)
+}
+
+/// What a client's call is, in its own trace where it says so. Only of callers who are known: whoever
+/// floods us floods no collector.
+fn step(route: &'static str, parts: &Parts) -> Span {
+    let step = debug_span!("call", otel.name = route, otel.kind = "server");
+    Trace::of(&parts.headers).lead(step)
 }
 
 /// The id of a path, which may not even be text.

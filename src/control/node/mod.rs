@@ -11,12 +11,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::{
     Code, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint, Uri},
 };
 
 use super::{Live, Sighting};
 use crate::{
     model::{Class, Classify, EndReason, SessionId, SessionSpec},
+    traces::{Carry, carry},
     wire::{
         RETRY_PUSHBACK,
         node::{self as pb, node_service_client::NodeServiceClient},
@@ -32,7 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection to one node. Cheap to clone; re-dials by itself.
 #[derive(Debug, Clone)]
 pub struct Node {
-    rpc: NodeServiceClient<Channel>,
+    rpc: NodeServiceClient<InterceptedService<Channel, Carry>>,
 }
 
 /// Why a node did not do as it was told.
@@ -98,7 +100,7 @@ impl Node {
             let socket = socket.clone();
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         }));
-        let rpc = NodeServiceClient::new(channel);
+        let rpc = NodeServiceClient::with_interceptor(channel, carry as Carry);
         Ok(Self { rpc })
     }
 

@@ -1,11 +1,14 @@
 //! `[log]`: what the process says of itself: lines on stderr or in systemd's journal, and traces.
 
 mod journald;
-mod traces;
 
-use std::io::{self, IsTerminal};
+use std::{
+    env,
+    io::{self, IsTerminal},
+};
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use secrecy::SecretString;
 use serde::Deserialize;
 use tracing::warn;
 use tracing_subscriber::{
@@ -13,6 +16,7 @@ use tracing_subscriber::{
 };
 
 use self::journald::Journald;
+use crate::traces::{self, Collector};
 
 const LIBRARIES: &str = "bollard=warn,h2=warn,hyper=warn,hyper_util=warn,hickory_resolver=warn";
 
@@ -63,6 +67,21 @@ impl Config {
         EnvFilter::builder().parse(format!("{LIBRARIES},{}", self.level))
     }
 
+    /// Where traces go.
+    #[must_use]
+    pub fn collector(&self) -> Option<Collector> {
+        let said = |key| env::var_os(key)?.into_string().ok();
+        let headers = [
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        ];
+        let headers: Vec<_> = headers.into_iter().filter_map(said).collect();
+        (!self.traces.is_empty()).then(|| Collector {
+            url: self.traces.clone(),
+            headers: SecretString::from(headers.join(",")),
+        })
+    }
+
     /// Whether traces go nowhere, or somewhere that can be.
     #[must_use]
     pub fn has_valid_traces(&self) -> bool {
@@ -91,17 +110,17 @@ impl Telemetry {
     }
 }
 
-/// Starts logging, within a runtime. A second call in one process changes nothing.
-pub fn start(config: &Config) -> Telemetry {
+/// Starts logging, within a runtime; traces are those of `service`. A second call in one process changes nothing.
+pub fn start(config: &Config, service: &'static str) -> Telemetry {
     let (lines, no_journal) = lines(config);
     // The level was checked with the rest of the configuration.
     let filter = config.filter().unwrap_or_default();
     let mut layers: Vec<Lines> = vec![Box::new(lines.with_filter(filter))];
     let (mut provider, mut no_traces) = (None, None);
-    if !config.traces.is_empty() {
-        match traces::to(&config.traces) {
-            Ok((layer, sends)) => {
-                layers.push(layer);
+    if let Some(collector) = config.collector() {
+        match traces::provider(&collector, service) {
+            Ok(sends) => {
+                layers.push(traces::layer(&sends));
                 provider = Some(sends);
             }
             Err(error) => no_traces = Some(error),

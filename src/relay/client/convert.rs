@@ -88,6 +88,10 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
             .iter()
             .map(|one| expect(epoch, one))
             .collect(),
+        collector: settings.collector.as_ref().map(|to| pb::Collector {
+            url: to.url.clone(),
+            headers: to.headers.expose_secret().to_owned(),
+        }),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     model::{BootInstant, Capabilities, Ending, InstanceId, SessionId, Traffic},
     relay::Way,
     tls::Shown,
+    traces::Collector,
 };
 
 /// What the agent tells at `Hello`.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub plaintext_beyond_host: bool,
     /// Every session that lives.
     pub expected: Vec<Expected>,
+    /// Where the relay sends traces of its orders.
+    pub collector: Option<Collector>,
 }
 
 /// A session whose clients are held until it is bound.

@@ -12,7 +12,10 @@ use futures::{Stream, StreamExt};
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint, Uri},
+};
 
 use self::greeted::Greeted;
 pub use error::RelayError;
@@ -24,6 +27,7 @@ use super::{Device, Feature, Paths, Way, features};
 use crate::{
     model::{Blame, BootInstant, EndReason, Ending, HostTraffic, InstanceId, SessionId, Why},
     profile::Profile,
+    traces::{Carry, carry},
     wire::relay::{self as pb, relay_service_client::RelayServiceClient},
 };
 
@@ -35,7 +39,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection to the relay of one runtime directory. Cheap to clone; re-dials by itself.
 #[derive(Debug, Clone)]
 pub struct RelayClient {
-    rpc: RelayServiceClient<Channel>,
+    rpc: RelayServiceClient<InterceptedService<Channel, Carry>>,
     fd_socket: PathBuf,
     epoch: u64,
     greeted: Greeted,
@@ -56,7 +60,7 @@ impl RelayClient {
             }),
         );
         Ok(Self {
-            rpc: RelayServiceClient::new(channel),
+            rpc: RelayServiceClient::with_interceptor(channel, carry as Carry),
             fd_socket: paths.fd_socket(),
             epoch,
             greeted: Greeted::default(),

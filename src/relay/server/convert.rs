@@ -16,6 +16,7 @@ use crate::{
         Device, Login, Place, Position, Upstream, Way,
         egress::{Probed, Reason},
     },
+    traces::Collector,
     wire::relay as pb,
 };
 
@@ -281,6 +282,15 @@ impl From<BindFailed> for Status {
             BindFailed::Unfit(_) => Self::unavailable(why),
             BindFailed::Taken(_) | BindFailed::Session(_) => Self::aborted(why),
             BindFailed::Io(_) => Self::internal(why),
+        }
+    }
+}
+
+impl From<pb::Collector> for Collector {
+    fn from(of: pb::Collector) -> Self {
+        Self {
+            url: of.url,
+            headers: of.headers.into(),
         }
     }
 }

@@ -50,6 +50,7 @@ use crate::{
     model::{EndReason, Ending, InstanceId, SessionId, Why},
     runtime::{Tasks, boot_now, wall_now},
     tls::Server,
+    traces::Calls,
 };
 
 pub use process::{Failed, Options, run};
@@ -73,6 +74,8 @@ pub(super) struct Relay {
     top_hosts: watch::Sender<usize>,
     /// What the gateway shows; none: it speaks plaintext.
     tls: watch::Sender<Option<Server>>,
+    /// Its orders, as traces.
+    calls: Calls,
     /// How long a browser may be silent.
     patience: watch::Sender<Duration>,
     /// Replaced by each `Hello`; instances keep the one that they were attached with.

@@ -32,6 +32,7 @@ fn settings() -> Settings {
         identity: watch::channel(None).1,
         plaintext_beyond_host: true,
         expected: Vec::new(),
+        collector: None,
     }
 }
 

@@ -39,6 +39,7 @@ use crate::{
         gateway,
     },
     runtime::{Lanes, Tasks, boot_now, systemd::notify},
+    traces::Calls,
     wire::relay::relay_service_server::RelayServiceServer,
 };
 
@@ -171,6 +172,7 @@ async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()
         gateway: limits,
         top_hosts: watch::Sender::new(0),
         tls: watch::Sender::new(None),
+        calls: Calls::of("chaser-relay"),
         patience: watch::Sender::new(PATIENCE),
         resolver: Mutex::new(Arc::new(Resolver::new(&[]).map_err(io::Error::other)?)),
         refused_before: Mutex::default(),
@@ -187,6 +189,7 @@ async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()
     let commands = commands(&paths.socket())?;
     let server = tonic::transport::Server::builder()
         .concurrency_limit_per_connection(CALLS)
+        .layer(relay.calls.clone())
         .add_service(RelayServiceServer::new(rpc))
         .serve_with_incoming_shutdown(commands, tasks.stopping().cancelled_owned());
     tasks.spawn("orders", |_stop| async move {
@@ -205,6 +208,7 @@ async fn serve(paths: Paths, listener: TcpListener, stay: bool) -> io::Result<()
     if let Err(stuck) = tasks.drain(GRACE).await {
         warn!(error = %stuck, "relay stops without them");
     }
+    relay.calls.finish().await;
     info!("relay stopped");
     Ok(())
 }

@@ -121,6 +121,7 @@ impl RelayService for Rpc {
         for expect in hello.expected {
             self.expects(expect)?;
         }
+        self.relay.calls.sent_to(hello.collector.map(Into::into));
         self.relay.greeted.send_replace(true);
         Ok(Response::new(pb::HelloResponse {
             relay_id: self.relay_id.clone(),

@@ -14,6 +14,7 @@ use crate::{
         PROTOCOL, Way, egress::Verdict, fake_devtools::FakeBrowser, features,
         supervisor::tests::phone,
     },
+    traces::Calls,
     wire::relay::{self as pb, relay_service_server::RelayService},
 };
 
@@ -54,6 +55,7 @@ impl Stand {
             }),
             top_hosts: watch::Sender::new(0),
             tls: watch::Sender::new(None),
+            calls: Calls::of("chaser-relay"),
             patience: watch::Sender::new(Duration::from_secs(600)),
             resolver: Mutex::new(Arc::new(Resolver::new(&[]).unwrap())),
             refused_before: Mutex::default(),
@@ -269,11 +271,8 @@ async fn an_endpoint_of_the_agent_is_open_to_pages_until_the_next_greeting() {
             agent_epoch: 1,
             protocol: PROTOCOL,
             egress: Some(egress),
-            gateway: None,
-            browser_silence_ms: 0,
-            tls: None,
             plaintext_beyond_host: true,
-            expected: Vec::new(),
+            ..pb::HelloRequest::default()
         };
         rpc.hello(tonic::Request::new(hello)).await.map(drop)
     };

@@ -45,6 +45,21 @@ impl Api {
         }
     }
 
+    /// The same with a header in every request.
+    pub fn saying(&self, name: &'static str, value: &str) -> Self {
+        let headers = [(name.parse().unwrap(), value.parse().unwrap())];
+        let http = Client::builder()
+            .timeout(seconds(60))
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .default_headers(headers.into_iter().collect());
+        let http = http.build().unwrap();
+        Self {
+            http,
+            ..self.clone()
+        }
+    }
+
     pub fn http(&self) -> &Client {
         &self.http
     }

@@ -1,7 +1,7 @@
-//! Traces: the steps of orders, browser starts and releases, sent to a collector (OTLP, protobuf over
-//! HTTP) from a queue that is bounded and blocks nobody.
+//! Sending to a collector (OTLP, protobuf over HTTP), from a queue that is bounded and blocks nobody.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -14,6 +14,7 @@ use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{runtime::Handle, time::timeout};
 use tracing::{Level, Metadata, info, warn};
 use tracing_subscriber::{
@@ -31,30 +32,59 @@ const MAX_ANSWER: usize = 64 << 10;
 
 /// Why no traces are sent.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TracesFailed {
+#[non_exhaustive]
+pub enum TracesFailed {
+    /// What `https` takes.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
+    /// The exporter.
     #[error(transparent)]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
+/// Where traces are sent.
+#[derive(Debug, Clone)]
+pub struct Collector {
+    /// As [`is_url`] wants it.
+    pub url: String,
+    /// What is sent along: `key=value`, separated by commas, percent-encoded, as OTEL_EXPORTER_OTLP_HEADERS has it.
+    pub headers: SecretString,
+}
+
+impl PartialEq for Collector {
+    fn eq(&self, other: &Self) -> bool {
+        let headers = |of: &Self| of.headers.expose_secret().to_owned();
+        self.url == other.url && headers(self) == headers(other)
+    }
+}
+
+impl Collector {
+    fn headers(&self) -> HashMap<String, String> {
+        let pairs = self.headers.expose_secret().split(',');
+        let pairs = pairs.filter_map(|pair| pair.split_once('='));
+        pairs
+            .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+            .collect()
+    }
+}
+
 /// Whether `url` is one that traces can be sent to.
-pub(super) fn is_url(url: &str) -> bool {
+#[must_use]
+pub fn is_url(url: &str) -> bool {
     url.parse::<Uri>()
         .is_ok_and(|uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")))
 }
 
-/// The layer, and who sends what it collects.
-pub(super) fn to<S>(
-    url: &str,
-) -> Result<(Box<dyn Layer<S> + Send + Sync>, SdkTracerProvider), TracesFailed>
-where
-    S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
-{
+/// Who sends what `service` does; within a runtime.
+///
+/// # Errors
+/// [`TracesFailed`]: nothing is sent then.
+pub fn provider(to: &Collector, service: &'static str) -> Result<SdkTracerProvider, TracesFailed> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(url)
+        .with_endpoint(&to.url)
+        .with_headers(to.headers())
         .with_timeout(PATIENCE)
         .with_http_client(Poster {
             https: tls::https(None)?,
@@ -64,20 +94,29 @@ where
         .build()?;
     let host = nix::unistd::gethostname().unwrap_or_default();
     let about = [
+        KeyValue::new("service.namespace", "chaser"),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("host.name", host.to_string_lossy().into_owned()),
     ];
-    let resource = Resource::builder_empty().with_service_name("chaser");
-    let provider = SdkTracerProvider::builder()
+    let resource = Resource::builder_empty().with_service_name(service);
+    Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource.with_attributes(about).build())
-        .build();
-    let layer = tracing_opentelemetry::layer()
+        .build())
+}
+
+/// What collects the steps for it.
+#[must_use]
+pub fn layer<S>(provider: &SdkTracerProvider) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    tracing_opentelemetry::layer()
         .with_location(false)
         .with_threads(false)
         .with_tracer(provider.tracer("chaser"))
-        .with_filter(filter_fn(is_told).with_max_level_hint(LevelFilter::DEBUG));
-    Ok((Box::new(layer), provider))
+        .with_filter(filter_fn(is_told).with_max_level_hint(LevelFilter::DEBUG))
+        .boxed()
 }
 
 /// Steps, and what is said within them; a task lasts as long as the process and is no step.
