@@ -4,17 +4,18 @@
 //! answers; DevTools performs those of one session in that order. So whoever needs order alone
 //! posts, and whoever needs the result calls.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::{mpsc, oneshot},
     time::timeout,
 };
+use tokio_util::io::poll_read_buf;
 
 use super::{CdpError, Joiner, Message, Opcode, Sender, frame, handshake};
 use crate::runtime::Tasks;
@@ -31,8 +32,8 @@ const EVENTS: usize = 4096;
 const MAX_MESSAGE: u64 = 256 << 20;
 /// Bytes written at once, roughly.
 const BATCH: usize = 64 << 10;
-/// What one message has grown is not kept: most connections are silent most of the time.
-const KEEP: usize = 4 << 10;
+/// Room for a read.
+const READ: usize = 4 << 10;
 
 /// A command without its id and session.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,8 +55,8 @@ pub struct Event {
     pub params: Value,
 }
 
-/// The events of one connection; ends with the connection.
-pub type Events = mpsc::Receiver<Event>;
+/// The events of one connection; ends with it. Boxed: a queue makes room for dozens at once.
+pub type Events = mpsc::Receiver<Box<Event>>;
 
 /// One open connection; clones share it, and it closes with the last of them.
 #[derive(Debug, Clone)]
@@ -238,7 +239,7 @@ async fn read(
     mut input: impl AsyncRead + Unpin,
     mut buffer: BytesMut,
     waiting: &Waiting,
-    events: &mpsc::Sender<Event>,
+    events: &mpsc::Sender<Box<Event>>,
     pongs: &mpsc::WeakSender<Outgoing>,
 ) -> Result<(), CdpError> {
     let mut joiner = Joiner::new(Sender::Server, MAX_MESSAGE);
@@ -259,20 +260,32 @@ async fn read(
                 Message::Close(..) => return Ok(()),
             }
         }
-        if buffer.is_empty() {
-            // What it was part of may be as large as the largest message so far.
-            buffer = BytesMut::with_capacity(KEEP);
-        }
-        if input.read_buf(&mut buffer).await? == 0 {
+        if read_some(&mut input, &mut buffer).await? == 0 {
             return Ok(());
         }
     }
 }
 
+/// Reads once; 0 is the end. Most connections are silent most of the time: no room is held meanwhile.
+async fn read_some(
+    input: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> io::Result<usize> {
+    poll_fn(|cx| {
+        buffer.reserve(READ);
+        let read = poll_read_buf(Pin::new(&mut *input), cx, buffer);
+        if read.is_pending() && buffer.is_empty() {
+            *buffer = BytesMut::new();
+        }
+        read
+    })
+    .await
+}
+
 fn dispatch(
     incoming: Incoming,
     waiting: &Waiting,
-    events: &mpsc::Sender<Event>,
+    events: &mpsc::Sender<Box<Event>>,
 ) -> Result<(), CdpError> {
     match incoming {
         Incoming {
@@ -296,7 +309,7 @@ fn dispatch(
                 method,
                 params,
             };
-            if let Err(mpsc::error::TrySendError::Full(_)) = events.try_send(event) {
+            if let Err(mpsc::error::TrySendError::Full(_)) = events.try_send(Box::new(event)) {
                 return Err(CdpError::Closed);
             }
         }
@@ -325,9 +338,7 @@ async fn write(
         timeout(TAKE, output.write_all_buf(&mut buffer))
             .await
             .map_err(|_elapsed| CdpError::TimedOut("a command"))??;
-        if buffer.capacity() > KEEP {
-            buffer = BytesMut::new();
-        }
+        buffer = BytesMut::new();
     }
     output.shutdown().await?;
     Ok(())

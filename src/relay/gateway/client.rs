@@ -73,7 +73,7 @@ impl Client {
         let (mut from_browser, mut to_browser) = devtools::split(browser);
         let (answers, queue) = mpsc::channel(ANSWERS);
         let profile = live.supervisor.profile();
-        let overrides = live.supervisor.overrides();
+        let overrides = || live.supervisor.overrides();
         let own = Own::new(&live.supervisor);
         let up = Up {
             client: &mut from_client,
@@ -198,7 +198,8 @@ async fn linger(from_client: &mut ReadHalf, mut to_client: WriteHalf) {
 }
 
 async fn drain(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
-    let mut scrap = [0; 4096];
+    // Not in the future itself: every client would carry the room from its start.
+    let mut scrap = vec![0; 4096];
     while from.read(&mut scrap).await? > 0 {}
     Ok(())
 }

@@ -242,7 +242,8 @@ impl Attaching {
         };
         let client = Client {
             stream: parts.io.into_inner(),
-            read: BytesMut::from(parts.read_buf),
+            // A copy of the little that is there: the buffer of a whole head would stay with it.
+            read: BytesMut::from(&parts.read_buf[..]),
             browser: self.browser,
             browser_read: self.browser_read,
             live: self.live,

@@ -133,7 +133,7 @@ impl Link {
                 event = events.recv() => match event {
                     Some(event) => {
                         kit.heart.beat();
-                        self.on(event).await?;
+                        self.on(*event).await?;
                     }
                     None => return Err(CdpError::Closed),
                 },

@@ -104,7 +104,7 @@ pub(super) fn rule(
 
 fn fall_back(phone: Phone<'_>, method: &'static str, held: bool) -> Rule {
     match phone.own(method) {
-        Some(own) if held => Rule::Profile(method, own.clone()),
+        Some(own) if held => Rule::Profile(method, own),
         _ => Rule::Done,
     }
 }
@@ -196,9 +196,9 @@ fn agent(given: Map<String, Value>, phone: Phone<'_>, held: &mut Held) -> Rule {
         return fall_back(phone, AGENT, held.agent);
     }
     held.agent = true;
-    let mut set = own.clone();
+    let mut set = own;
     if !profiles {
-        match hints(user_agent, own) {
+        match hints(user_agent, &set) {
             Some(hints) => set.insert("userAgentMetadata".to_owned(), hints),
             None => set.remove("userAgentMetadata"),
         };

@@ -41,23 +41,24 @@ pub(super) enum Verdict {
 }
 
 /// What the table compares with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Phone<'a> {
     pub(super) profile: &'a Profile,
     /// The User-Agent that the browser sends anyway.
     pub(super) user_agent: &'a str,
-    /// What the supervisor sends to a page.
-    pub(super) overrides: &'a [Command],
+    /// What the supervisor sends to a page: made when it is asked for, which is seldom, and as large as
+    /// all else that is held for a client.
+    pub(super) overrides: &'a (dyn Fn() -> Vec<Command> + Sync),
     /// The browser is a device's own, and can so much: whatever a client emulates there is its own affair.
     pub(super) device: Option<Capabilities>,
 }
 
-impl<'a> Phone<'a> {
+impl Phone<'_> {
     /// The profile's own parameters of `method`.
-    fn own(&self, method: &str) -> Option<&'a Value> {
-        let mut overrides = self.overrides.iter();
+    fn own(&self, method: &str) -> Option<Value> {
+        let mut overrides = (self.overrides)().into_iter();
         let own = overrides.find(|command| command.method == method)?;
-        Some(&own.params)
+        Some(own.params)
     }
 }
 

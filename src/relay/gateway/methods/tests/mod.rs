@@ -15,11 +15,11 @@ struct Client(Emulated);
 
 impl Client {
     fn judged(&mut self, message: &[u8]) -> Verdict {
-        let (profile, overrides) = (phone(), own_overrides());
+        let profile = phone();
         let phone = Phone {
             profile: &profile,
             user_agent: AGENT,
-            overrides: &overrides,
+            overrides: &own_overrides,
             device: None,
         };
         judge(message, phone, &mut self.0)
@@ -228,7 +228,7 @@ fn on_device(can: Capabilities, method: &str, params: &Value) -> Verdict {
     let device = Phone {
         profile: &profile,
         user_agent: AGENT,
-        overrides: &[],
+        overrides: &Vec::new,
         device: Some(can),
     };
     let message = json!({ "id": 7, "method": method, "params": params });
