@@ -17,7 +17,7 @@ use serde_json::json;
 use time::{OffsetDateTime, macros::format_description};
 
 use super::{
-    doctor,
+    doctor, journal,
     node::{connect, status_json},
     output,
     redact::redact,
@@ -27,6 +27,8 @@ use crate::{daemon::config::Config, host, wire::node as pb};
 
 /// As much of a log as is taken: its end.
 const LOG: u64 = 4 << 20;
+/// As many entries of the journal.
+const ENTRIES: u32 = 20_000;
 /// An admin port that is silent for longer has nothing to add.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -70,7 +72,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let text = fs::read_to_string(&file).map_err(anyhow::Error::from);
         bundle.add("chaser.toml", text)?;
     }
-    bundle.add("relay.log", end_of(&config.paths().log()))?;
+    // A relay has either: the one where an agent started it, the other where it is a unit.
+    let (file, journal) = (config.paths().log(), journal::of_all(ENTRIES).await);
+    if file.exists() || journal.is_err() {
+        bundle.add("relay.log", end_of(&file))?;
+    }
+    if journal.is_ok() || !file.exists() {
+        bundle.add("journal.txt", journal)?;
+    }
     let probes = host::examine(&doctor::subject(&config), |_probe| {}).await;
     bundle.add(
         "doctor.json",

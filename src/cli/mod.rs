@@ -14,6 +14,7 @@ mod drain;
 mod events;
 mod fail;
 mod image;
+mod journal;
 mod key;
 mod logs;
 mod node;

@@ -18,19 +18,29 @@ use super::{
 };
 use crate::{model::SessionId, wire::node as pb};
 
+const SHORTEST: Duration = Duration::from_millis(100);
 /// Home, and everything below away.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Between two looks; a session's CPU is what it took meanwhile
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = interval)]
     interval: Duration,
     /// End after so many tables [default: never on a terminal, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]
     common: Common,
+}
+
+/// No node is to be kept busy with being looked at.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < SHORTEST {
+        return Err("must be at least 100ms".to_owned());
+    }
+    Ok(interval)
 }
 
 /// One session between two looks.

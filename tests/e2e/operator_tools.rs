@@ -111,6 +111,10 @@ async fn logs_of_a_session_and_a_bundle_without_secrets() {
     let logs = says(&chaser, &["logs", &session.id, "--json"]).await;
     let logs: Value = serde_json::from_str(&logs).unwrap();
     let relay = logs["relay"].to_string();
+    let printed = format!("{}…", &session.id[..23]);
+    let again = says(&chaser, &["logs", &printed, "--json"]).await;
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["relay"], logs["relay"], "as it is printed");
     assert!(relay.contains("bound session="), "{logs}");
     assert!(
         logs["browser"].is_array() && logs["agent"].is_array(),

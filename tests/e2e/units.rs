@@ -188,6 +188,19 @@ async fn a_relay_that_is_restarted_or_killed_refuses_no_client_and_keeps_every_s
         })
         .await;
     }
+    let ours = |said: &str| said.contains("bound session=");
+    // As `top` prints it; and both are units, so what they said is in the journal.
+    let printed = &session.id[..23];
+    let logs = machine.must(&format!("chaser logs {printed}… --json"));
+    let logs: Value = serde_json::from_str(&logs).unwrap();
+    assert!(ours(&logs["relay"].to_string()), "{logs}");
+    assert!(logs["agent"].to_string().contains("phase=ready"), "{logs}");
+    machine.must("chaser support-bundle --output /tmp/bundle");
+    let journal = machine.must("cat /tmp/bundle/journal.txt");
+    assert!(
+        ours(&journal) && !journal.contains(&session.id),
+        "{journal}"
+    );
     let capabilities = machine.must(&format!(
         "grep -E 'Cap(Prm|Eff|Bnd|Amb)|NoNewPrivs|Uid' /proc/{}/status",
         machine.main_pid("chaser-relay")
