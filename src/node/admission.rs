@@ -61,10 +61,6 @@ pub(super) fn capacity(
             bound_by: "node.max_sessions",
         };
     }
-    let promised = |there: u64, times: u64, each: u64| match times {
-        0 => u64::MAX,
-        times => there.saturating_mul(times) / each.max(1),
-    };
     let used = machine.memory.saturating_sub(RESERVED_MEMORY) / SESSION_MEMORY;
     let threads = machine.threads - machine.threads / 10 * RESERVED_THREAD_TENTHS;
     let bounds = [
@@ -89,6 +85,38 @@ pub(super) fn capacity(
     }
 }
 
+/// How many of a thing can be promised so many times over.
+const fn promised(there: u64, times: u64, each: u64) -> u64 {
+    match times {
+        0 => u64::MAX,
+        times => there.saturating_mul(times) / if each == 0 { 1 } else { each },
+    }
+}
+
+/// How many devices of a kind the host bears. A guest has all the memory that it is given, used or not; its
+/// cores are promised as a browser's are, and it gets no more than there are.
+///
+/// # Errors
+/// A sentence, where there is not enough memory for one.
+pub(super) fn guests(
+    machine: Machine,
+    (memory, cpu_millis): (u64, u64),
+    cpu_overcommit: u64,
+) -> Result<u32, String> {
+    let there = machine.memory.saturating_sub(RESERVED_MEMORY);
+    let fit = there / memory.max(1);
+    if fit == 0 {
+        return Err(format!(
+            "its guest is given {} MiB of memory, and this host has {} MiB for sessions",
+            memory >> 20,
+            there >> 20
+        ));
+    }
+    let each = cpu_millis.min(machine.cpu_millis);
+    let cores = promised(machine.cpu_millis, cpu_overcommit, each);
+    Ok(u32::try_from(fit.min(cores)).unwrap_or(u32::MAX))
+}
+
 /// How many sessions fit on the host that this runs on; says so in the log.
 pub(super) fn of_this_host(config: &Config, instance: &instance::Config) -> u32 {
     let capacity = measured(config, instance);
@@ -102,11 +130,6 @@ pub(super) fn of_this_host(config: &Config, instance: &instance::Config) -> u32 
 
 /// How many sessions fit on the host that this runs on.
 pub(super) fn measured(config: &Config, instance: &instance::Config) -> Capacity {
-    let machine = Machine {
-        memory: Memory::now().total,
-        cpu_millis: u64::try_from(cores()).unwrap_or(1) * 1_000,
-        threads: thread_limit().unwrap_or(u64::MAX),
-    };
     let promise = Promise {
         memory: instance.memory_bytes,
         cpu_millis: instance.cpu_millis.into(),
@@ -116,7 +139,18 @@ pub(super) fn measured(config: &Config, instance: &instance::Config) -> Capacity
         memory: config.memory_overcommit.into(),
         cpu: config.cpu_overcommit.into(),
     };
-    capacity(config.max_sessions, machine, promise, overcommit)
+    capacity(config.max_sessions, Machine::now(), promise, overcommit)
+}
+
+impl Machine {
+    /// The host that this runs on.
+    pub(super) fn now() -> Self {
+        Self {
+            memory: Memory::now().total,
+            cpu_millis: u64::try_from(cores()).unwrap_or(1) * 1_000,
+            threads: thread_limit().unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// What takes room, in sessions' worth.
@@ -222,6 +256,29 @@ mod tests {
         };
         let overcommit = Overcommit { memory: 1, cpu: 1 };
         assert_eq!(capacity(7, small, promise, overcommit).sessions, 7);
+    }
+
+    #[test]
+    fn a_host_bears_as_many_guests_as_its_memory_and_its_promised_cores_do() {
+        let machine = Machine {
+            memory: 25 * GIB,
+            cpu_millis: 8_000,
+            threads: 1_000_000,
+        };
+        let guest = (6 * GIB, 4_000);
+        assert_eq!(guests(machine, guest, 64), Ok(4));
+        assert_eq!(guests(machine, guest, 1), Ok(2));
+        assert_eq!(guests(machine, guest, 0), Ok(4), "any number of cores");
+        assert_eq!(guests(machine, (6 * GIB, 16_000), 1), Ok(1), "all cores");
+        let small = Machine {
+            memory: 5 * GIB,
+            ..machine
+        };
+        let why = guests(small, guest, 64).unwrap_err();
+        assert!(
+            why.contains("6144 MiB") && why.contains("4096 MiB"),
+            "{why}"
+        );
     }
 
     #[test]

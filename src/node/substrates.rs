@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
-use super::{Config, Node, NodeError, admission, pool::Kind};
+use super::{
+    Config, Node, NodeError,
+    admission::{self, Machine},
+    pool::Kind,
+};
 use crate::{
     host::{Ability, Supply},
-    instance::{self, substrate::android},
+    instance::{
+        self,
+        substrate::android::{self, Settled},
+    },
     model::{SessionSpec, Substrate},
     session::Session,
 };
@@ -29,19 +36,44 @@ pub fn substrates(
     devices: &android::Config,
 ) -> Vec<SubstrateStatus> {
     let max = admission::measured(node, instance).sessions;
-    all(devices, &Ability::look(Path::new("/")), max)
+    all(node, devices, &Found::now(), max)
+}
+
+/// What there is on a host.
+struct Found {
+    ability: Ability,
+    machine: Machine,
+}
+
+impl Found {
+    fn now() -> Self {
+        Self {
+            ability: Ability::look(Path::new("/")),
+            machine: Machine::now(),
+        }
+    }
 }
 
 /// Every kind, in the order of the enumeration.
-fn all(devices: &android::Config, ability: &Ability, max: u32) -> Vec<SubstrateStatus> {
+fn all(
+    config: &Config,
+    devices: &android::Config,
+    found: &Found,
+    max: u32,
+) -> Vec<SubstrateStatus> {
+    let bears = |settled: &Settled| {
+        let guest = (settled.memory_bytes, settled.cpu_millis.into());
+        let guests = admission::guests(found.machine, guest, config.cpu_overcommit.into());
+        match settled.supply(&found.ability)? {
+            Supply::Any => guests,
+            Supply::Some(few) => Ok(guests?.min(few)),
+        }
+    };
     let one = |substrate| {
-        let supply = match devices.settled(substrate) {
-            None => Ok(Supply::Any),
-            Some(settled) => settled.supply(ability),
-        };
-        let (capacity, reason) = match supply {
-            Ok(Supply::Any) => (max, String::new()),
-            Ok(Supply::Some(few)) => (max.min(few), String::new()),
+        let settled = devices.settled(substrate);
+        let bears = settled.as_ref().map_or(Ok(max), bears);
+        let (capacity, reason) = match bears {
+            Ok(some) => (max.min(some), String::new()),
             Err(reason) => (0, reason),
         };
         SubstrateStatus {
@@ -58,7 +90,12 @@ impl Node {
     #[must_use]
     pub fn substrates(&self) -> Vec<SubstrateStatus> {
         let devices = &self.instances().tools().devices;
-        all(devices, &Ability::look(Path::new("/")), self.max_sessions())
+        all(
+            &self.inner.config,
+            devices,
+            &Found::now(),
+            self.max_sessions(),
+        )
     }
 
     /// Sessions on a substrate that live.
@@ -143,7 +180,17 @@ mod tests {
 
     #[test]
     fn what_a_bare_host_cannot_run_is_listed_with_its_reason() {
-        let listed = all(&android::Config::default(), &Ability::default(), 7);
+        let found = Found {
+            ability: Ability::default(),
+            machine: Machine {
+                memory: 25 << 30,
+                cpu_millis: 8_000,
+                threads: 1_000_000,
+            },
+        };
+        let config = Config::default();
+        let mut devices = android::Config::default();
+        let listed = all(&config, &devices, &found, 7);
         let kinds: Vec<_> = listed.iter().map(|one| one.substrate).collect();
         assert_eq!(kinds, Substrate::ALL);
         let chromium = &listed[0];
@@ -152,5 +199,21 @@ mod tests {
             assert_eq!(device.capacity, 0);
             assert!(!device.reason.is_empty());
         }
+
+        // One that needs nothing but memory has it, or not.
+        devices.redroid.needs = Vec::new();
+        devices.redroid.image = "x".to_owned();
+        let redroid = |devices: &_| all(&config, devices, &found, 7).remove(2);
+        assert_eq!(
+            redroid(&devices).capacity,
+            7,
+            "eight guests, seven sessions"
+        );
+        devices.redroid.memory_bytes = 8 << 30;
+        assert_eq!(redroid(&devices).capacity, 3);
+        devices.redroid.memory_bytes = 32 << 30;
+        let none = redroid(&devices);
+        assert_eq!(none.capacity, 0);
+        assert!(none.reason.contains("32768 MiB"), "{none:?}");
     }
 }
