@@ -4,7 +4,7 @@
 //! answers; DevTools performs those of one session in that order. So whoever needs order alone
 //! posts, and whoever needs the result calls.
 
-use std::{collections::HashMap, future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -15,10 +15,9 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tokio_util::io::poll_read_buf;
 
 use super::{CdpError, Joiner, Message, Opcode, Sender, frame, handshake};
-use crate::runtime::Tasks;
+use crate::runtime::{Tasks, read_some};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -260,26 +259,10 @@ async fn read(
                 Message::Close(..) => return Ok(()),
             }
         }
-        if read_some(&mut input, &mut buffer).await? == 0 {
+        if read_some(&mut input, &mut buffer, (READ, READ)).await? == 0 {
             return Ok(());
         }
     }
-}
-
-/// Reads once; 0 is the end. Most connections are silent most of the time: no room is held meanwhile.
-async fn read_some(
-    input: &mut (impl AsyncRead + Unpin),
-    buffer: &mut BytesMut,
-) -> io::Result<usize> {
-    poll_fn(|cx| {
-        buffer.reserve(READ);
-        let read = poll_read_buf(Pin::new(&mut *input), cx, buffer);
-        if read.is_pending() && buffer.is_empty() {
-            *buffer = BytesMut::new();
-        }
-        read
-    })
-    .await
 }
 
 fn dispatch(

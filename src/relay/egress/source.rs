@@ -23,6 +23,7 @@ use super::{
     head::{HeadEnd, MAX_HEAD},
     refusal::{Malformed, Reason, Refusal},
 };
+use crate::runtime::read_some;
 
 /// What one read takes at most.
 pub(super) const CHUNK: usize = 32 << 10;
@@ -64,17 +65,7 @@ impl<R: AsyncRead + Unpin> Source<R> {
 
     /// Reads once; 0 is the end. Cancel-safe.
     pub(super) async fn fill(&mut self) -> io::Result<usize> {
-        poll_fn(|cx| {
-            if self.buffer.capacity() - self.buffer.len() < WORTHWHILE {
-                self.buffer.reserve(CHUNK);
-            }
-            let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer);
-            if read.is_pending() && self.buffer.is_empty() {
-                self.buffer = BytesMut::new();
-            }
-            read
-        })
-        .await
+        read_some(&mut self.io, &mut self.buffer, (WORTHWHILE, CHUNK)).await
     }
 
     /// Reads one head, as far as its empty line. Cancel-safe: what was read stays in the buffer.

@@ -6,7 +6,9 @@ use chaser::wire::node::PoolProfile;
 use serde_json::{Value, json};
 
 use super::Ordered;
-use crate::harness::{Answer, Chaser, Library, android_like, docker, eventually, lab, seconds};
+use crate::harness::{
+    Answer, Chaser, Library, Session, android_like, docker, eventually, lab, seconds,
+};
 
 /// A boot that nobody could take for a claim.
 const SLOW: [&str; 1] = ["androidboot.test.boot_delay=5"];
@@ -46,6 +48,17 @@ async fn order(chaser: &Chaser, body: Value) -> Answer {
     made
 }
 
+/// Orders a session that is ready at once, because it is given this device.
+async fn claims(chaser: &Chaser, body: Value, device: &str) -> Session {
+    let made = order(chaser, body).await;
+    assert_eq!(made.body["status"], "ready", "no boot: {}", made.body);
+    let shown = made.body["device"].as_str().unwrap();
+    assert!(shown.starts_with("Android 14 - Chrome 1"), "{}", made.body);
+    let session = chaser.api.adopt(&made.body);
+    assert_eq!(chaser.container(&session.id).await, device);
+    session
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_device_is_claimed_without_a_boot_by_an_order_for_its_kind_and_by_no_other() {
     let (lab, origin) = lab();
@@ -73,12 +86,7 @@ async fn a_parked_device_is_claimed_without_a_boot_by_an_order_for_its_kind_and_
 
     // Whatever the profile: a device is what it is.
     let body = json!({ "ttl_seconds": 900, "substrate": "redroid", "profile": "galaxy-s25" });
-    let made = order(&chaser, body).await;
-    assert_eq!(made.body["status"], "ready", "no boot: {}", made.body);
-    let shown = made.body["device"].as_str().unwrap();
-    assert!(shown.starts_with("Android 14 - Chrome 1"), "{}", made.body);
-    let session = chaser.api.adopt(&made.body);
-    assert_eq!(chaser.container(&session.id).await, device);
+    let session = claims(&chaser, body, &device).await;
     let all = json!({ "browser_contexts": true, "downloads": true });
     assert_eq!(session.get().await["capabilities"], all);
     let mut client = Library::Playwright.connect(&session.cdp_url).await;
@@ -115,12 +123,7 @@ async fn a_parked_device_outlives_its_agent_and_is_claimed_from_the_next_one() {
     assert_eq!(parked_beside(&chaser, &BTreeSet::new()).await, device);
     assert_eq!(pool(&chaser).await.refills, 0, "adopted as it was");
     let body = json!({ "ttl_seconds": 900, "substrate": "redroid" });
-    let made = order(&chaser, body).await;
-    assert_eq!(made.body["status"], "ready", "{}", made.body);
-    let shown = made.body["device"].as_str().unwrap();
-    assert!(shown.starts_with("Android 14 - Chrome 1"), "{}", made.body);
-    let session = chaser.api.adopt(&made.body);
-    assert_eq!(chaser.container(&session.id).await, device);
+    let session = claims(&chaser, body, &device).await;
     let mut client = Library::Patchright.connect(&session.cdp_url).await;
     client.goto(&origin.http("/adopted")).await;
 }
