@@ -309,10 +309,7 @@ impl Node {
 
     /// Returns once [`Node::state`] is another one than `known`: the new one. Cancel-safe.
     pub async fn state_after(&self, known: &NodeState) -> NodeState {
-        let mut conditions = self.inner.conditions.subscribe();
-        // The sender lives as long as we do.
-        let _changed = conditions.wait_for(|now| now.state() != *known).await;
-        self.state()
+        Conditions::state_after(&self.inner.conditions, known).await
     }
 
     fn relay(&self) -> Option<Welcome> {

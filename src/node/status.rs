@@ -9,6 +9,7 @@ use std::{
 
 use procfs::Current;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 use crate::{
     host::monitor::Standing,
@@ -62,6 +63,18 @@ impl Conditions {
             NodeState::NotReady(why.clone())
         } else {
             NodeState::Ready
+        }
+    }
+
+    /// Returns once the state is another one than `known`: the new one. Cancel-safe.
+    pub(super) async fn state_after(of: &watch::Sender<Self>, known: &NodeState) -> NodeState {
+        let mut conditions = of.subscribe();
+        // Read from what is held: a second reader beside it would wait for whoever waits to write, and
+        // that one for the first.
+        match conditions.wait_for(|now| now.state() != *known).await {
+            Ok(changed) => changed.state(),
+            // The sender is borrowed from whoever waits.
+            Err(_gone) => known.clone(),
         }
     }
 }
@@ -229,7 +242,10 @@ pub(super) fn saturated(count: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::runtime::Tasks;
 
     #[test]
     fn a_node_is_ready_only_when_nothing_speaks_against_it() {
@@ -249,5 +265,27 @@ mod tests {
             ..Conditions::default()
         };
         assert!(matches!(stopping.state(), NodeState::NotReady(_)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn whoever_waits_for_a_state_never_waits_for_whoever_changes_it() {
+        const CHANGES: usize = 20_000;
+        let (conditions, tasks) = (Arc::new(watch::Sender::default()), Tasks::default());
+        for _ in 0..2 {
+            let of: Arc<watch::Sender<Conditions>> = Arc::clone(&conditions);
+            tasks.spawn("waits", |_stop| async move {
+                let mut known = of.borrow().state();
+                while !of.borrow().stopping {
+                    known = Conditions::state_after(&of, &known).await;
+                }
+            });
+        }
+        tasks.spawn("changes", move |_stop| async move {
+            for _ in 0..CHANGES {
+                conditions.send_modify(|now| now.settled = !now.settled);
+            }
+            conditions.send_modify(|now| now.stopping = true);
+        });
+        tasks.drain(Duration::from_secs(60)).await.unwrap();
     }
 }
