@@ -119,6 +119,30 @@ async fn a_live_session_is_answered_from_its_record_while_the_node_is_silent() {
 }
 
 #[tokio::test]
+async fn what_is_shown_is_of_one_moment() {
+    let bench = Bench::start(Config::default());
+    let record = create(&bench).await;
+    let id = record.id.as_str();
+    let creating = bench.node.sessions.lock().get(id).cloned();
+    bench.node.change(id, |session| {
+        session.ready_at = timestamp(1_700_000_000);
+        session.set_phase(pb::Phase::Ready);
+        session.capabilities = Some(pb::Capabilities::default());
+    });
+    let owner = Workspace::standard();
+    until(async || {
+        let (shown, _live) = bench.control.get(&owner, &record.id).await.unwrap();
+        (shown.status == Status::Ready).then_some(())
+    })
+    .await;
+    // An answer that was on its way while the news came by another.
+    *bench.node.late.lock() = creating;
+    let (shown, live) = bench.control.get(&owner, &record.id).await.unwrap();
+    assert_eq!(shown.status, Status::Ready);
+    assert!(live.capabilities.is_some(), "of a session that is ready");
+}
+
+#[tokio::test]
 async fn what_runs_although_its_order_was_given_up_is_torn_down() {
     let bench = Bench::start(Config::default());
     let record = create(&bench).await;

@@ -23,6 +23,8 @@ pub(crate) struct FakeNode {
     pub(crate) sessions: Arc<Mutex<BTreeMap<String, pb::Session>>>,
     /// The next orders are refused with this.
     pub(crate) refusal: Arc<Mutex<Option<Status>>>,
+    /// The next question about one session is answered with what was before.
+    pub(crate) late: Arc<Mutex<Option<pb::Session>>>,
     events: broadcast::Sender<pb::WatchResponse>,
 }
 
@@ -42,6 +44,7 @@ impl Bench {
         let node = FakeNode {
             sessions: Arc::default(),
             refusal: Arc::default(),
+            late: Arc::default(),
             events: broadcast::Sender::new(64),
         };
         let socket = dir.path().join("node.sock");
@@ -161,12 +164,14 @@ impl NodeService for FakeNode {
         &self,
         request: Request<pb::GetSessionRequest>,
     ) -> Result<Response<pb::GetSessionResponse>, Status> {
-        let found = self
-            .sessions
-            .lock()
-            .get(&request.into_inner().session_id)
-            .cloned();
-        let session = found.ok_or_else(|| Status::not_found("no such session"))?;
+        let late = self.late.lock().take();
+        let now = || {
+            let sessions = self.sessions.lock();
+            sessions.get(&request.get_ref().session_id).cloned()
+        };
+        let session = late
+            .or_else(now)
+            .ok_or_else(|| Status::not_found("no such session"))?;
         Ok(Response::new(pb::GetSessionResponse {
             session: Some(session),
         }))

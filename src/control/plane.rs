@@ -19,6 +19,9 @@ use crate::{
     traces::Trace,
 };
 
+/// How often a node is asked about one session for one answer: it becomes ready once, and ends once.
+const LOOKS: usize = 3;
+
 /// The control plane. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Control {
@@ -157,20 +160,26 @@ impl Control {
         owner: &Workspace,
         id: &SessionId,
     ) -> Result<(Record, Live), ControlError> {
-        let record = self.owned(owner, id).await?;
-        if record.status.is_terminal() {
-            return Ok((record, Live::default()));
-        }
-        match self.inner.node.session(id).await {
-            Ok((sighting, live)) => {
-                let record = self.observe(sighting).await?.unwrap_or(record);
-                Ok((record, live))
+        let mut record = self.owned(owner, id).await?;
+        for _ in 0..LOOKS {
+            if record.status.is_terminal() {
+                break;
             }
-            Err(error) => {
-                debug!(session = %id, %error, "answered from the record");
-                Ok((record, Live::default()))
+            let (sighting, live) = match self.inner.node.session(id).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    debug!(session = %id, %error, "answered from the record");
+                    break;
+                }
+            };
+            let was_ready = sighting.ready_at.is_some();
+            record = self.observe(sighting).await?.unwrap_or(record);
+            // Half of one moment and half of another is no answer.
+            if was_ready == record.ready_at.is_some() && !record.status.is_terminal() {
+                return Ok((record, live));
             }
         }
+        Ok((record, Live::default()))
     }
 
     /// A page of sessions, with live bytes where their node answers.
