@@ -116,8 +116,8 @@ async fn an_agent_that_dies_while_a_new_relay_attaches_a_slow_browser_costs_no_s
     let relay = chaser.relay_pid();
     processes::kill(relay);
     eventually("a new relay has its sockets", seconds(20), async || {
-        let pid = chaser.relay_pid();
-        (pid != relay && processes::foreign_sockets(pid) > 0).then_some(())
+        let pid = chaser.relay_after(relay)?;
+        (processes::foreign_sockets(pid) > 0).then_some(())
     })
     .await;
     chaser.sigkill();

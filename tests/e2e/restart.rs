@@ -83,9 +83,9 @@ async fn a_killed_relay_is_started_again_and_clients_reconnect() {
     let first = chaser.relay_pid();
     processes::kill(first);
     eventually("another relay runs", seconds(10), async || {
-        let now = std::fs::read_to_string(chaser.runtime_dir.join("relay.pid")).ok()?;
-        let now: u32 = now.trim().parse().ok()?;
-        (now != first && processes::lives(now)).then_some(())
+        chaser
+            .relay_after(first)
+            .filter(|now| processes::lives(*now))
     })
     .await;
     eventually("the old client was cut", seconds(5), async || {

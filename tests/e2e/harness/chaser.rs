@@ -180,6 +180,12 @@ impl Chaser {
         text.trim().parse().unwrap()
     }
 
+    /// The relay that came after `old`, once there is one: between the two nobody's pid is written down.
+    pub fn relay_after(&self, old: u32) -> Option<u32> {
+        let text = fs::read_to_string(self.runtime_dir.join("relay.pid")).ok()?;
+        text.trim().parse().ok().filter(|pid| *pid != old)
+    }
+
     pub fn ports(&self) -> Vec<SocketAddr> {
         let port = |url: &str| url.trim_start_matches("http://").parse().unwrap();
         vec![port(self.api.base()), port(&self.admin), self.cdp]

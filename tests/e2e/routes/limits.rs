@@ -82,7 +82,7 @@ async fn a_quota_does_not_begin_anew_where_a_relay_dies_and_its_counters_are_los
         let relay = chaser.relay_pid();
         processes::kill(relay);
         eventually("there is another relay", seconds(20), async || {
-            (chaser.relay_pid() != relay).then_some(())
+            chaser.relay_after(relay)
         })
         .await;
         let now = bytes_of(&session.get().await);
