@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    own::{Own, PEEK, Peeked, peek},
+    own::{Own, PEEK, Peeked, page_of, peek},
     room::Room,
 };
 use crate::{
@@ -94,6 +94,8 @@ enum Begun {
     Wait,
     /// It is the client's.
     Theirs,
+    /// It is the client's, once this page is the phone.
+    Page(String),
     /// It is ours: so many bytes of header and of payload.
     Ours(usize, usize),
 }
@@ -197,6 +199,15 @@ impl<'a> Down<'a> {
                 match self.begun(&self.read[ahead..]) {
                     Begun::Wait => break,
                     Begun::Theirs => {}
+                    Begun::Page(id) => {
+                        self.flush(&mut ahead).await?;
+                        let mut closing = close.clone();
+                        tokio::select! {
+                            () = self.own.covers(&id) => {}
+                            // The last word comes after this message.
+                            _ = closing.changed() => {}
+                        }
+                    }
                     Begun::Ours(header, payload) => {
                         self.flush(&mut ahead).await?;
                         self.own.answered(&self.read[header..header + payload]);
@@ -257,11 +268,15 @@ impl<'a> Down<'a> {
         let Some(payload) = payload.get(..len) else {
             return Begun::Wait;
         };
-        if what == Peeked::Ours {
-            return Begun::Ours(size, len);
+        match what {
+            Peeked::Ours => Begun::Ours(size, len),
+            Peeked::Attached => page_of(payload).map_or(Begun::Theirs, Begun::Page),
+            Peeked::Detached => {
+                self.own.detached(payload);
+                Begun::Theirs
+            }
+            Peeked::Theirs => Begun::Theirs,
         }
-        self.own.detached(payload);
-        Begun::Theirs
     }
 
     /// Whether something of ours waits that may stand here.

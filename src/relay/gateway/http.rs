@@ -142,7 +142,7 @@ async fn admit(
         .clients
         .enter(limits.max_clients_per_session)
         .ok_or(Refusal::TooManyClients)?;
-    let (browser, browser_read) = reach(&live, &path, &mut view).await?;
+    let (browser, browser_read) = reach(&live, (&path, socket), &mut view).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     let client = Attaching {
         browser,
@@ -188,13 +188,16 @@ fn socket_path(socket: &Socket, browser: &Browser) -> Result<String, Refusal> {
 /// its requests fail, and a client would take that for the web's doing.
 async fn reach(
     live: &Live,
-    path: &str,
+    (path, socket): (&str, &Socket),
     view: &mut watch::Receiver<SessionView>,
 ) -> Result<(devtools::Stream, BytesMut), Refusal> {
     let opened = async {
         let mut stream = live.devtools.connect().await?;
         let read = cdp::open(&mut stream, path).await?;
         live.supervisor.holds().await;
+        if let Socket::Page(page) = socket {
+            live.supervisor.covers(page).await;
+        }
         Ok::<_, cdp::CdpError>((stream, read))
     };
     let error = match timeout(REACH, opened).await {

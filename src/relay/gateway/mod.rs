@@ -243,3 +243,7 @@ mod tests;
 #[cfg(test)]
 #[path = "limits_tests.rs"]
 mod limits_tests;
+
+#[cfg(test)]
+#[path = "news_tests.rs"]
+mod news_tests;

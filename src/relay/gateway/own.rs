@@ -23,6 +23,8 @@ use crate::relay::supervisor::{Exemption, Supervisor};
 const ANSWER: &[u8] = br#"{"id":-"#;
 /// … and how it tells of the end of a session.
 const DETACHED: &[u8] = br#"{"method":"Target.detachedFromTarget""#;
+/// … and of its beginning.
+const ATTACHED: &[u8] = br#"{"method":"Target.attachedToTarget""#;
 /// Bytes of a message that show what it is.
 pub(super) const PEEK: usize = DETACHED.len();
 /// How long a page may take to say whether it is in the background: one in an endless loop never
@@ -38,6 +40,8 @@ pub(super) enum Peeked {
     Ours,
     /// The client's, and it tells that a session is over.
     Detached,
+    /// The client's, and it tells that one has begun.
+    Attached,
 }
 
 /// What a message is that begins so.
@@ -46,6 +50,8 @@ pub(super) fn peek(first: &[u8]) -> Peeked {
         Peeked::Ours
     } else if first.starts_with(DETACHED) {
         Peeked::Detached
+    } else if first.starts_with(ATTACHED) {
+        Peeked::Attached
     } else {
         Peeked::Theirs
     }
@@ -88,6 +94,32 @@ struct Detached {
 #[serde(rename_all = "camelCase")]
 struct DetachedParams {
     session_id: String,
+}
+
+#[derive(Deserialize)]
+struct Attached {
+    params: AttachedParams,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AttachedParams {
+    target_info: TargetInfo,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TargetInfo {
+    target_id: String,
+    r#type: String,
+}
+
+/// Of news that a session has begun: its page. Frames and workers may take a while until they answer anybody;
+/// the supervisor is at them before their first line of script, and other news need not wait behind theirs.
+pub(super) fn page_of(message: &[u8]) -> Option<String> {
+    let Attached { params } = serde_json::from_slice(message).ok()?;
+    let TargetInfo { target_id, r#type } = params.target_info;
+    (r#type == "page").then_some(target_id)
 }
 
 impl<'a> Own<'a> {
@@ -185,6 +217,11 @@ impl<'a> Own<'a> {
         if exemptions.len() < before {
             self.supervisor.assert_again();
         }
+    }
+
+    /// Returns once a page is the phone, or has had long enough to become it. Cancel-safe.
+    pub(super) async fn covers(&self, page: &str) {
+        self.supervisor.covers(page).await;
     }
 
     fn id(&self) -> i64 {

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::{
     brands::Version,
+    covered::Covered,
     exempt::Exempt,
     heart::Heart,
     overrides::{Kind, overrides, whereabouts},
@@ -21,6 +22,7 @@ pub(super) struct Kit {
     pub(super) worn: Mutex<Worn>,
     pub(super) version: Version,
     pub(super) exempt: Arc<Exempt>,
+    pub(super) covered: Arc<Covered>,
     pub(super) heart: Heart,
 }
 

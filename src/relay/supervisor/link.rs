@@ -21,7 +21,12 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{first_request, kit::Kit, overrides::Kind};
+use super::{
+    covered::{Cover, Covered},
+    first_request,
+    kit::Kit,
+    overrides::Kind,
+};
 use crate::cdp::{CdpError, Command, Connection, Event, Events, Reply};
 
 /// A target that does not answer for so long (a page in an endless loop) counts as covered: the
@@ -40,6 +45,8 @@ struct Target {
     id: String,
     kind: Kind,
     crashed: bool,
+    /// From the last answer of its overrides on.
+    cover: Option<Cover>,
 }
 
 /// What one connection amounts to.
@@ -60,8 +67,8 @@ pub(super) struct Link {
     kit: Arc<Kit>,
     /// Attached targets by their session.
     targets: HashMap<String, Target>,
-    /// Answers to come.
-    pending: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// Answers to come, each with the session that they cover, where it is one's.
+    pending: FuturesUnordered<BoxFuture<'static, Option<String>>>,
     /// The answer to whether the browser is there; one question at a time.
     asked: FuturesUnordered<BoxFuture<'static, bool>>,
     holds: bool,
@@ -123,7 +130,7 @@ impl Link {
         report: impl Fn(Standing),
     ) -> Result<(), CdpError> {
         let root = self.connection.post(None, &auto_attach()).await?;
-        self.await_answers("browser", vec![root]);
+        self.await_answers("browser", None, vec![root]);
         let kit = Arc::clone(&self.kit);
         loop {
             let page_due = self.first_page.filter(|_due| self.holds);
@@ -141,7 +148,7 @@ impl Link {
                     self.asserting = *again.borrow_and_update();
                     self.assert_again().await?;
                 }
-                Some(()) = self.pending.next() => {}
+                Some(whose) = self.pending.next() => self.covered(whose.as_deref()),
                 Some(answered) = self.asked.next() => if answered { kit.heart.beat() },
                 () = sleep(kit.heart.interval()), if self.asked.is_empty() => self.ask().await?,
                 () = sleep_until(page_due.unwrap_or_else(Instant::now)), if page_due.is_some() => {
@@ -209,6 +216,7 @@ impl Link {
             id,
             kind,
             crashed: false,
+            cover: None,
         };
         let mut commands = self.kit.overrides(&target.id, target.kind);
         if kind != Kind::Other {
@@ -222,16 +230,24 @@ impl Link {
             params: json!({}),
         });
         let replies = post_all(&self.connection, &attached.session_id, &commands).await?;
-        self.await_answers(kind_name(kind), replies);
-        self.targets.insert(attached.session_id, target);
+        let session = attached.session_id;
+        self.await_answers(kind_name(kind), Some(session.clone()), replies);
+        self.targets.insert(session, target);
         Ok(())
+    }
+
+    /// All that was sent to the target of this session has been answered.
+    fn covered(&mut self, session: Option<&str>) {
+        if let Some(target) = session.and_then(|session| self.targets.get_mut(session)) {
+            target.cover = Some(Covered::enter(&self.kit.covered, &target.id));
+        }
     }
 
     async fn assert_again(&mut self) -> Result<(), CdpError> {
         for (session, target) in &self.targets {
             let commands = self.kit.overrides(&target.id, target.kind);
             let replies = post_all(&self.connection, session, &commands).await?;
-            self.await_answers(kind_name(target.kind), replies);
+            self.await_answers(kind_name(target.kind), None, replies);
         }
         Ok(())
     }
@@ -255,11 +271,11 @@ impl Link {
             params: json!({ "url": "about:blank" }),
         };
         let reply = self.connection.post(None, &create).await?;
-        self.await_answers("browser", vec![reply]);
+        self.await_answers("browser", None, vec![reply]);
         Ok(())
     }
 
-    fn await_answers(&self, kind: &'static str, replies: Vec<Reply>) {
+    fn await_answers(&self, kind: &'static str, whose: Option<String>, replies: Vec<Reply>) {
         self.pending.push(Box::pin(async move {
             let all = async {
                 for reply in replies {
@@ -275,6 +291,7 @@ impl Link {
             if timeout(SETTLE, all).await.is_err() {
                 debug!(kind, "target does not answer");
             }
+            whose
         }));
     }
 }

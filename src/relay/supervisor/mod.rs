@@ -10,11 +10,13 @@
 //! keeps them from undoing it, and has all asserted once more when a client has left
 //! ([`Supervisor::assert_again`]). Where a client emulates something of its own on a target, the
 //! profile keeps off ([`exempt`]) for as long as the client does. One request comes too early for all
-//! this, and is put right on its way out ([`first_request`]). [`heart`] tells a browser that hangs,
-//! [`capabilities`] what a device's browser cannot do.
+//! this, and is put right on its way out ([`first_request`]). No client hears of a page that is not
+//! the phone yet ([`covered`]). [`heart`] tells a browser that hangs, [`capabilities`] what a device's browser
+//! cannot do.
 
 mod brands;
 mod capabilities;
+mod covered;
 mod exempt;
 mod first_request;
 mod heart;
@@ -31,7 +33,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub use self::exempt::Exemption;
 pub(super) use self::{brands::Version, exempt::Exempt};
@@ -51,6 +53,8 @@ use crate::{
 
 /// A page in an endless loop is not waited for.
 const SETTLING: Duration = Duration::from_secs(2);
+/// How long a client waits for news of a page until the page is the phone.
+const COVERING: Duration = Duration::from_secs(1);
 /// Between two tries while the browser starts.
 const STARTING: Duration = Duration::from_millis(10);
 
@@ -102,6 +106,7 @@ pub async fn start(
         }),
         version,
         exempt: Arc::default(),
+        covered: Arc::default(),
         heart: Heart::new(patience),
     });
     let pair = pair::open(&devtools, &kit, &browser.ws_path, tasks);
@@ -167,6 +172,19 @@ impl Supervisor {
     #[must_use]
     pub fn exempt(&self, target: &str, method: &'static str) -> Exemption {
         Exempt::enter(&self.kit.exempt, target, method)
+    }
+
+    /// Returns once a page carries the overrides, or has had long enough to. Cancel-safe.
+    pub async fn covers(&self, target: &str) {
+        if timeout(COVERING, self.kit.covered.covers(target))
+            .await
+            .is_err()
+        {
+            debug!(
+                page = target,
+                "a page is shown before it is known to be the phone"
+            );
+        }
     }
 
     /// True while at least one connection holds: only then may a request leave.

@@ -90,6 +90,7 @@ async fn a_device_is_told_where_it_is_though_its_profile_says_so_already() {
         }),
         version: Version::of("Chrome/156.0.8078.79").unwrap(),
         exempt: Arc::default(),
+        covered: Arc::default(),
         heart: Heart::new(patient()),
     };
     let place = Place {

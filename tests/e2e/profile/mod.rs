@@ -10,6 +10,7 @@ mod brands;
 mod deviations;
 mod devices;
 mod driver;
+mod early;
 mod many;
 mod matrix;
 mod site;
