@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{InstanceError, ooms::Ooms};
 use crate::{
     journal::InstanceRow,
-    model::{Capabilities, Failure, InstanceId, InstancePhase, Progress, Traffic},
+    model::{Capabilities, Failure, InstanceId, InstancePhase, Progress, Substrate, Traffic},
     profile::Profile,
     relay::client::Bind,
     traces::Trace,
@@ -91,6 +91,8 @@ pub(super) enum Order {
 pub struct Instance {
     /// Which.
     pub id: InstanceId,
+    /// What it runs.
+    pub substrate: Substrate,
     pub(super) mailbox: mpsc::Sender<Order>,
     pub(super) view: watch::Receiver<View>,
     pub(super) ooms: Arc<Ooms>,

@@ -266,6 +266,7 @@ impl Instances {
         }
         let instance = Instance {
             id: row.id,
+            substrate: row.substrate,
             mailbox,
             view,
             ooms: Arc::clone(&ooms),

@@ -160,6 +160,9 @@ pub enum Under {
     Fresh(InstanceRow),
     /// One that was parked: its row is there, and is this session's from now on.
     Parked(InstanceId),
+    /// One that was being made ahead of any order, and goes on being made for this one: its row is there,
+    /// its driver writes it, and the session's own says that it is waited for.
+    Booting(InstanceId),
 }
 
 /// One run of one container: a reused name or pid does not match it.

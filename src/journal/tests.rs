@@ -188,6 +188,35 @@ async fn a_claim_binds_a_parked_instance_in_the_same_commit_as_its_session() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_boot_is_journalled_with_it_and_the_boot_stays_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    let (journal, _) = open(&path).unwrap();
+    let row = row();
+    let ahead = Ahead {
+        recipe: "r".to_owned(),
+        since: boot_now().unwrap(),
+    };
+    let boots = InstanceRow {
+        ahead: Some(ahead),
+        ..instance(row.instance)
+    };
+    journal.instance(boots.clone()).await.unwrap();
+    let lease = LeaseRow {
+        instance: row.instance,
+        route: "pool-127.0.0.2".to_owned(),
+        released: None,
+    };
+    let waits = Under::Booting(row.instance);
+    let order = journal.order(row.clone(), waits, Some(lease.clone()));
+    order.await.unwrap();
+    drop(journal);
+    let (_journal, known) = open(&path).unwrap();
+    assert_eq!(known.sessions, [row]);
+    assert_eq!((known.instances, known.leases), (vec![boots], vec![lease]));
+}
+
+#[tokio::test]
 async fn many_writers_share_commits_and_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(&dir.path().join("node.db")).unwrap();

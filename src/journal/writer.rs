@@ -127,6 +127,7 @@ impl Journal {
             match under {
                 Under::Fresh(instance) => write::instance(database, &instance)?,
                 Under::Parked(instance) => write::claim(database, instance)?,
+                Under::Booting(_) => {}
             }
             write::session(database, &session)
         })

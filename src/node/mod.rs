@@ -12,6 +12,7 @@ mod config;
 mod drain;
 mod error;
 mod failover;
+mod grant;
 mod guard;
 mod hooks;
 mod leading;

@@ -4,17 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{
-    Node, NodeError, NodeState,
-    admission::{self, Room, Verdict},
-    pool::Kind,
-};
+use super::{Node, NodeError, NodeState};
 use crate::{
-    instance::{self, Instance, View},
+    instance,
     journal::SessionRow,
-    model::{EndReason, InstanceId, Phase, SessionId, SessionSpec, Traffic, Why},
-    runtime::{boot_now, wall_now},
-    session::{Grant, Session, SlotChange, Snapshot},
+    model::{EndReason, InstanceId, Phase, SessionId, SessionSpec},
+    session::Snapshot,
 };
 
 /// How many ended sessions a list holds.
@@ -72,90 +67,6 @@ impl Node {
         Ok(session.watch())
     }
 
-    fn admit(&self, id: SessionId, spec: SessionSpec) -> Result<Session, NodeError> {
-        let state = self.state();
-        if state != NodeState::Ready {
-            return Err(not_ready(&state));
-        }
-        if let Some(refusal) = self.guard().refusal() {
-            return Err(refusal.into());
-        }
-        self.runs(&spec)?;
-        let (created_at, now) = (wall_now(), boot_now()?);
-        let instance = InstanceId::random();
-        let row = SessionRow {
-            id,
-            phase: Phase::Creating,
-            asked: None,
-            why: Why::default(),
-            ending: None,
-            failure: None,
-            instance,
-            egress: None,
-            route: None,
-            region: None,
-            device: None,
-            browser_version: None,
-            capabilities: None,
-            traffic: Traffic::default(),
-            created_at,
-            ready_at: None,
-            expires_at: created_at + spec.ttl,
-            deadline: now.after(spec.ttl),
-            spec,
-        };
-        let order = row.clone();
-        self.sessions().order(row, |live| self.grant(live, &order))
-    }
-
-    /// What a new session is given: a parked instance where there is one, room for another where not.
-    fn grant(&self, live: usize, order: &SessionRow) -> Result<Grant, NodeError> {
-        let spec = &order.spec;
-        let (pool, max, kind) = (self.pool(), self.max_sessions(), Kind::of(spec));
-        let slot = pool.take(&kind, self.instances());
-        let room = Room {
-            max: usize::try_from(max).unwrap_or(usize::MAX),
-            live,
-            leaving: self.leaving(),
-            kept: pool.kept(),
-            starting: self.starting(),
-            spare_memory: self.guard().spare_memory(),
-        };
-        let admitted = match admission::admit(room, slot.is_some()) {
-            Verdict::Yes => true,
-            Verdict::IfOneGivesWay => pool.give_way(),
-            Verdict::No => false,
-            Verdict::NoMemory => {
-                // Nothing was taken from the shelf: a claim needs no memory.
-                let starting = room.starting;
-                return Err(NodeError::Short { starting });
-            }
-        };
-        let route = if admitted {
-            let instance = slot.as_ref().map_or(order.instance, |slot| slot.id);
-            self.lead(instance, order)
-        } else {
-            Err(NodeError::Full { max })
-        };
-        match (route, slot) {
-            (Ok(route), slot) => {
-                pool.ordered(&kind, slot.is_some());
-                if let Some(slot) = &slot {
-                    self.tell(slot, SlotChange::Claimed);
-                }
-                Ok(Grant {
-                    route,
-                    parked: slot.map(|slot| (slot.id, slot.phone)),
-                })
-            }
-            (Err(error), Some(slot)) => {
-                pool.put_back(slot);
-                Err(error)
-            }
-            (Err(error), None) => Err(error),
-        }
-    }
-
     /// The way out of a session, for operators: never a login.
     fn describe_route(&self, row: &SessionRow) -> String {
         if let Some(own) = &row.spec.egress.own {
@@ -169,26 +80,6 @@ impl Node {
             Some(route) => route.to_string(),
             None => format!("{name} (configured no longer)"),
         }
-    }
-
-    /// Instances that are being removed.
-    pub(super) fn destroying(&self) -> usize {
-        let leaving = |instance: &&Instance| matches!(instance.view(), View::Destroying(_));
-        self.instances().all().iter().filter(leaving).count()
-    }
-
-    /// What is being started: the memory that is available now is theirs.
-    fn starting(&self) -> usize {
-        let starting = |instance: &&Instance| matches!(instance.view(), View::Starting(_));
-        self.instances().all().iter().filter(starting).count()
-    }
-
-    /// What is being removed and has no session yet that was admitted in its place.
-    fn leaving(&self) -> usize {
-        let leaving = |instance: &&Instance| {
-            matches!(instance.view(), View::Destroying(_)) && !self.pool().gives_way(instance.id)
-        };
-        self.instances().all().iter().filter(leaving).count()
     }
 
     /// Ends a session and says how it ended, which may be earlier and for another reason, and

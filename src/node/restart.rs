@@ -75,7 +75,9 @@ pub(super) async fn run(node: &Node, mut known: Recovered, tasks: &Tasks) {
         .await;
     let unclaimed = known.instances.into_iter();
     let unclaimed = unclaimed.filter(|row| !claimed.contains(&row.id)).collect();
-    for row in pool::adopt(node, unclaimed, seen.relay.as_ref()).await {
+    let led = known.leases.iter().filter(|lease| lease.released.is_none());
+    let led: HashSet<_> = led.map(|lease| lease.instance).collect();
+    for row in pool::adopt(node, unclaimed, seen.relay.as_ref(), &led).await {
         destroy(node, row);
     }
     for lease in known.leases {

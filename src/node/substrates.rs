@@ -1,11 +1,10 @@
 //! What can run here, and how much of it: by what the host can do, found out by using it.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::{
     Config, Node, NodeError,
     admission::{self, Machine},
-    pool::Kind,
 };
 use crate::{
     host::{Ability, Supply},
@@ -13,7 +12,8 @@ use crate::{
         self,
         substrate::android::{self, Settled},
     },
-    model::{SessionSpec, Substrate},
+    journal::SessionRow,
+    model::{Phase, SessionSpec, Substrate},
     session::Session,
 };
 
@@ -101,15 +101,18 @@ impl Node {
     /// Sessions on a substrate that live.
     pub(super) fn live_on(&self, substrate: Substrate) -> usize {
         let all = self.sessions().all();
-        let on_it = |one: &&Session| one.row().spec.substrate == substrate;
-        all.iter().filter(on_it).count()
+        let rows = all.iter().map(Session::row);
+        let on_it = |row: &Arc<SessionRow>| row.spec.substrate == substrate;
+        rows.filter(|row| row.phase != Phase::Ended && on_it(row))
+            .count()
     }
 
-    /// Whether an order is for what can run here, and asks for a life that is long enough for it.
-    pub(super) fn runs(&self, spec: &SessionSpec) -> Result<(), NodeError> {
+    /// Whether an order is for what can run here, and asks for a life that is long enough for it; answers
+    /// how many places its kind has.
+    pub(super) fn runs(&self, spec: &SessionSpec) -> Result<u32, NodeError> {
         let substrate = spec.substrate;
         let Some(settled) = self.instances().tools().devices.settled(substrate) else {
-            return Ok(());
+            return Ok(self.max_sessions());
         };
         let mut seen = self.substrates().into_iter();
         let capacity = match seen.find(|one| one.substrate == substrate) {
@@ -123,14 +126,24 @@ impl Node {
         if spec.ttl < least {
             return Err(NodeError::TooShort { substrate, least });
         }
-        if self.pool().has(&Kind::of(spec)) {
-            // What is parked has its memory and its place.
+        Ok(capacity)
+    }
+
+    /// Whether the host bears one more of a kind that has so many places, beside what those run on that live.
+    pub(super) fn bears_one_more(
+        &self,
+        substrate: Substrate,
+        living: &[Substrate],
+        capacity: u32,
+    ) -> Result<(), NodeError> {
+        let Some(settled) = self.instances().tools().devices.settled(substrate) else {
             return Ok(());
-        }
-        let mut taken = self.live_on(substrate);
+        };
+        let mut taken = living.iter().filter(|on| **on == substrate).count();
         if capacity < self.max_sessions() {
-            // The kind itself has few places: what is parked holds its own. Else it gives way.
-            taken += self.pool().kept_on(substrate);
+            // The kind itself has few places: what is parked holds its own, and what is removed does
+            // until it is gone. Else both are counted with all the rest, and what is parked gives way.
+            taken += self.pool().kept_on(substrate) + self.destroying_on(substrate);
         }
         has_room(
             (u32::try_from(taken).unwrap_or(u32::MAX), capacity),

@@ -2,7 +2,8 @@
 //!
 //! A session that was granted a parked instance claims it: its own journal row and one `Bind`, and it
 //! is ready before anybody is answered, so nobody can be early. Where the instance turns out to be
-//! none any more, the session goes the way of all others: one is made for it.
+//! none any more, the session goes the way of all others: one is made for it. A session that was granted a
+//! boot which was under way waits for it as for its own, and fails as it fails.
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,7 +66,11 @@ impl<G: Ground> Driver<G> {
         failpoint(format_args!("session ordered"));
         self.publish();
         match under {
-            Under::Fresh(instance) => self.make(instance, accepted, begun).await,
+            Under::Fresh(instance) => {
+                self.ground.start(instance);
+                self.wait(accepted, begun).await
+            }
+            Under::Booting(_) => self.wait(accepted, begun).await,
             Under::Parked(_) if self.claim().await? => {
                 let steps = self.ground.steps();
                 steps.took(Step::ClaimWhole, begun.elapsed());
@@ -73,7 +78,10 @@ impl<G: Ground> Driver<G> {
                 Ok(())
             }
             Under::Parked(parked) => match self.instead(parked).await {
-                Ok(instance) => self.make(instance, accepted, begun).await,
+                Ok(instance) => {
+                    self.ground.start(instance);
+                    self.wait(accepted, begun).await
+                }
                 Err(error) => {
                     accepted.send_replace(Some(Ok(())));
                     self.fail(failure("journal_failed", error.to_string(), Blame::Agent))
@@ -113,14 +121,9 @@ impl<G: Ground> Driver<G> {
         Ok(fresh)
     }
 
-    /// Has an instance made; the order is acknowledged as soon as early clients are held.
-    async fn make(
-        &mut self,
-        instance: InstanceRow,
-        accepted: Told,
-        begun: Instant,
-    ) -> Result<(), Stopped> {
-        self.ground.start(instance);
+    /// Waits for the instance that is being made; the order is acknowledged as soon as early clients are
+    /// held.
+    async fn wait(&mut self, accepted: Told, begun: Instant) -> Result<(), Stopped> {
         let steps = self.ground.steps();
         let expected = steps.time(Step::ProvisionExpect, self.expect()).await;
         failpoint(format_args!("session expected"));
@@ -206,7 +209,7 @@ impl<G: Ground> Driver<G> {
 
 const fn journalling(under: &Under) -> Step {
     match under {
-        Under::Fresh(_) => Step::ProvisionJournal,
+        Under::Fresh(_) | Under::Booting(_) => Step::ProvisionJournal,
         Under::Parked(_) => Step::ClaimJournal,
     }
 }

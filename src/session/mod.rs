@@ -16,6 +16,7 @@ mod create;
 mod driver;
 mod end;
 mod error;
+mod grant;
 mod ground;
 mod high_water;
 mod hub;
@@ -32,9 +33,10 @@ use tokio::sync::oneshot;
 
 pub use create::{claim, expected};
 pub use error::Denied;
+pub use grant::{Given, Grant};
 pub use ground::{Ground, Host};
 pub use hub::Hub;
-pub use registry::{Grant, Session, Sessions};
+pub use registry::{Session, Sessions};
 pub use snapshot::{Event, Item, SlotChange, Snapshot, Usage, What};
 pub use tally::{Carried, Tally};
 

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::debug;
 
 use super::{
-    Cause, Ground, Hub, Order, Outcome, Snapshot,
+    Cause, Grant, Ground, Hub, Order, Outcome, Snapshot,
     create::Fresh,
     driver::{self, Driver},
     end::Asked,
@@ -15,9 +15,8 @@ use super::{
     machine::State,
 };
 use crate::{
-    instance::Phone,
-    journal::{InstanceRow, Journal, JournalError, SessionRow, Under},
-    model::{EndReason, Ending, InstanceId, Phase, SessionId, Traffic},
+    journal::{Journal, JournalError, SessionRow},
+    model::{EndReason, Ending, InstanceId, Phase, SessionId, Substrate, Traffic},
     routes::Taken,
     runtime::Tasks,
     traces::Trace,
@@ -123,18 +122,11 @@ impl Session {
     }
 }
 
-/// What an order was given.
-#[derive(Debug, Default)]
-pub struct Grant {
-    /// A route; `None` stands for the host's default, or the client's own proxy.
-    pub route: Option<Taken>,
-    /// A parked instance, and what it is; without one an instance is made under the row's id.
-    pub parked: Option<(InstanceId, Phone)>,
-}
-
-fn live_in(all: &HashMap<SessionId, Session>) -> usize {
-    let lives = |session: &&Session| session.row().phase != Phase::Ended;
-    all.values().filter(lives).count()
+/// What those run on that live.
+fn living_in(all: &HashMap<SessionId, Session>) -> Vec<Substrate> {
+    let rows = all.values().map(Session::row);
+    let live = rows.filter(|row| row.phase != Phase::Ended);
+    live.map(|row| row.spec.substrate).collect()
 }
 
 /// All sessions of this node that have not ended. Cheap to clone.
@@ -173,38 +165,28 @@ impl<G: Ground> Sessions<G> {
         }
     }
 
-    /// A new session, unless there is one of this id: then that one. `admit` is told how many live and
-    /// is asked under the same lock, so of two orders under one id only one takes anything.
+    /// A new session, unless there is one of this id: then that one. `admit` is told what those run on that
+    /// live and is asked under the same lock, so of two orders under one id only one takes anything.
     ///
     /// # Errors
     /// Whatever `admit` says.
     pub fn order<E>(
         &self,
         row: SessionRow,
-        admit: impl FnOnce(usize) -> Result<Grant, E>,
+        admit: impl FnOnce(&[Substrate]) -> Result<Grant, E>,
     ) -> Result<Session, E> {
         let mut all = self.all.lock();
         if let Some(known) = all.get(&row.id) {
             return Ok(known.clone());
         }
-        let Grant { route, parked } = admit(live_in(&all))?;
+        let Grant { route, given } = admit(&living_in(&all))?;
         let mut row = SessionRow {
             egress: route.as_ref().and_then(|taken| taken.exit_ip),
             route: route.as_ref().map(|taken| taken.lease.route.clone()),
             region: route.as_ref().and_then(|taken| taken.region.clone()),
             ..row
         };
-        let under = if let Some((instance, phone)) = parked {
-            row.instance = instance;
-            row.device = Some(phone.device);
-            row.browser_version = Some(phone.version);
-            row.capabilities = phone.capabilities;
-            Under::Parked(instance)
-        } else {
-            let profile = row.spec.profile.clone();
-            let instance = InstanceRow::new(row.instance, profile, None);
-            Under::Fresh(instance.on(row.spec.substrate))
-        };
+        let under = given.enter(&mut row);
         let (accepted, told) = watch::channel(None);
         let fresh = Fresh {
             under,
@@ -276,7 +258,7 @@ impl<G: Ground> Sessions<G> {
 
     /// Tells `decide` how many live, and lets no order in before it has decided.
     pub fn counting<T>(&self, decide: impl FnOnce(usize) -> T) -> T {
-        decide(live_in(&self.all.lock()))
+        decide(living_in(&self.all.lock()).len())
     }
 
     /// One session that lives, or ended a moment ago.

@@ -96,7 +96,7 @@ async fn turn(node: &Node, pool: &Pool) -> Instant {
         }
         let chosen = plan::starts(room, &wants).into_iter();
         let starts: Vec<_> = chosen
-            .filter_map(|at| start_of(node, &kept[at].kind, now))
+            .filter_map(|at| start_of(node, &state, &kept[at].kind, now))
             .collect();
         state.starting.extend(starts.iter().cloned());
         let oldest = state.shelf.all().first().and_then(|slot| slot.age(now));
@@ -136,14 +136,21 @@ fn want(
 }
 
 /// A start of this kind that begins now; none of a profile that is no more.
-fn start_of(node: &Node, kind: &Kind, now: BootInstant) -> Option<(InstanceId, Start)> {
+fn start_of(
+    node: &Node,
+    state: &State,
+    kind: &Kind,
+    now: BootInstant,
+) -> Option<(InstanceId, Start)> {
     let profile = node.profiles().named(&kind.profile)?;
+    let image = state.images.get(&kind.substrate)?.clone();
     let start = Start {
         kind: kind.clone(),
         ahead: Ahead {
             recipe: (node.instances().tools()).recipe(kind.substrate, &profile),
             since: now,
         },
+        image,
         began: Instant::now(),
         driven: false,
     };
@@ -183,7 +190,7 @@ async fn begin(node: &Node, pool: &Pool, id: InstanceId, start: Start) {
                 }
                 false
             }
-            // It gave way meanwhile.
+            // It gave way meanwhile, or an order came that is made one itself.
             None => false,
         }
     };

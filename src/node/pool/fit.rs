@@ -54,9 +54,10 @@ pub(super) fn devices(node: &Node, pool: &Pool) -> HashMap<Substrate, Fit> {
         return HashMap::new();
     }
     let busy = node.makes(|substrate| substrate != Substrate::Chromium);
-    let (spare, destroying) = (node.guard().spare_memory(), node.destroying());
+    let spare = node.guard().spare_memory();
     let fit = |one: SubstrateStatus| {
         let settled = node.instances().tools().devices.settled(one.substrate)?;
+        let destroying = node.destroying_on(one.substrate);
         let places = (one.capacity, node.live_on(one.substrate), destroying);
         Some((
             one.substrate,

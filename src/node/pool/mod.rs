@@ -14,6 +14,7 @@
 
 mod driver;
 mod fit;
+mod found;
 mod kind;
 mod plan;
 mod probe;
@@ -28,7 +29,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 pub use self::tally::PoolProfile;
-pub(super) use self::{driver::run, kind::Kind, probe::adopt, shelf::Slot};
+pub(super) use self::{driver::run, found::Found, kind::Kind, probe::adopt, shelf::Slot};
 use self::{
     kind::Kept,
     shelf::Retired,
@@ -135,28 +136,25 @@ impl Pool {
         })
     }
 
-    /// The best slot for an order of this kind. It is the caller's from now on: to bind, to
-    /// [`Pool::put_back`] or to destroy.
-    pub(super) fn take(&self, kind: &Kind, instances: &Instances) -> Option<Slot> {
+    /// The best for an order of this kind: one that stands ready, else a device that boots. It is the
+    /// caller's from now on: to bind, to wait for, or to [`Pool::put_back`].
+    pub(super) fn find(&self, kind: &Kind, instances: &Instances) -> Found {
         if !self.keeps(kind) {
-            return None;
+            return Found::Nothing;
         }
         let mut state = self.inner.state.lock();
         let state = &mut *state;
-        loop {
-            let slot = state.shelf.take(kind, &state.images)?;
+        while let Some(slot) = state.shelf.take(kind, &state.images) {
             // What has died since is seen to by the driver of the instance.
             if parked(instances, slot.id) {
                 state.took(true, &self.inner.config);
-                return Some(slot);
+                return Found::Parked(slot);
             }
         }
-    }
-
-    /// Whether an order of this kind would be given one now.
-    pub(super) fn has(&self, kind: &Kind) -> bool {
-        let state = self.inner.state.lock();
-        state.shelf.has(kind, &state.images)
+        match state.take_over(kind, instances) {
+            Some((id, start)) => Found::Booting(id, start),
+            None => Found::Nothing,
+        }
     }
 
     /// An order of this kind was admitted, onto a parked one or not.
@@ -178,8 +176,13 @@ impl Pool {
     }
 
     /// It was not needed after all.
-    pub(super) fn put_back(&self, slot: Slot) {
-        self.inner.state.lock().shelf.put(slot);
+    pub(super) fn put_back(&self, found: Found) {
+        let mut state = self.inner.state.lock();
+        match found {
+            Found::Parked(slot) => state.shelf.put(slot),
+            Found::Booting(id, start) => drop(state.starting.insert(id, start)),
+            Found::Nothing => {}
+        }
     }
 
     /// How many instances are parked or on their way.

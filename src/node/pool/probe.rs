@@ -135,12 +135,16 @@ fn adoptable(
     row: &InstanceRow,
     recipe: Option<&str>,
     held: Option<&Held>,
+    led: bool,
 ) -> Result<(), &'static str> {
     let Some(ahead) = &row.ahead else {
         return Err("it was made for a session");
     };
     if row.phase != InstancePhase::Parked {
         return Err("it never was parked, or is a session's");
+    }
+    if led {
+        return Err("it was booted to its end for a session, whose route it has");
     }
     if recipe != Some(&ahead.recipe) {
         return Err("its profile, its limits or the program are others now");
@@ -154,11 +158,12 @@ fn adoptable(
 }
 
 /// Takes over what an earlier agent had parked, where it is as good as new; answers the rest, which is
-/// to be destroyed. `rows` are those that belong to no session.
+/// to be destroyed. `rows` are those that belong to no session, and those that are `led` have a route.
 pub(in crate::node) async fn adopt(
     node: &Node,
     rows: Vec<InstanceRow>,
     relay: Option<&Inventory>,
+    led: &HashSet<InstanceId>,
 ) -> Vec<InstanceRow> {
     let pool = node.pool();
     learn_images(node, pool).await;
@@ -166,7 +171,7 @@ pub(in crate::node) async fn adopt(
     let mut rest = Vec::new();
     for row in rows {
         let held = held.get(&row.id).copied();
-        match take_over(node, pool, &row, held).await {
+        match take_over(node, pool, &row, (held, led.contains(&row.id))).await {
             Ok(slot) => {
                 info!(instance = %slot.id, profile = slot.kind.word(), "parked by an earlier agent: adopted");
                 node.tell(&slot, SlotChange::Added);
@@ -185,7 +190,7 @@ async fn take_over(
     node: &Node,
     pool: &Pool,
     row: &InstanceRow,
-    held: Option<&Held>,
+    (held, led): (Option<&Held>, bool),
 ) -> Result<Slot, String> {
     let kind = Kind::new(row.substrate, &row.profile);
     let profile = node.profiles().named(&row.profile);
@@ -194,7 +199,7 @@ async fn take_over(
     let recipe = profile
         .as_ref()
         .map(|profile| tools.recipe(row.substrate, profile));
-    adoptable(row, recipe.as_deref(), held)?;
+    adoptable(row, recipe.as_deref(), held, led)?;
     let (Some(profile), Some(held), Some(ahead)) = (profile, held, &row.ahead) else {
         return Err("it is not kept any more".to_owned());
     };
@@ -243,9 +248,10 @@ mod tests {
     fn only_what_is_parked_made_alike_and_untouched_is_adopted() {
         let row = row();
         let good = held(row.id);
-        assert_eq!(adoptable(&row, Some("r"), Some(&good)), Ok(()));
+        assert_eq!(adoptable(&row, Some("r"), Some(&good), false), Ok(()));
+        adoptable(&row, Some("r"), Some(&good), true).unwrap_err();
         let refused = |row: &InstanceRow, recipe, held: Option<&Held>| {
-            adoptable(row, recipe, held).unwrap_err();
+            adoptable(row, recipe, held, false).unwrap_err();
         };
         refused(&row, Some("another"), Some(&good));
         refused(&row, None, Some(&good));

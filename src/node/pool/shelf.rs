@@ -89,21 +89,12 @@ impl Shelf {
 
     /// The oldest good one for this order.
     pub(super) fn take(&mut self, kind: &Kind, images: &Images) -> Option<Slot> {
-        let at = self.good(kind, images)?;
-        Some(self.slots.remove(at))
-    }
-
-    /// Whether there is one.
-    pub(super) fn has(&self, kind: &Kind, images: &Images) -> bool {
-        self.good(kind, images).is_some()
-    }
-
-    fn good(&self, kind: &Kind, images: &Images) -> Option<usize> {
         let image = images.get(&kind.substrate);
         let good = |slot: &Slot| {
             slot.proven && slot.kind == *kind && image.is_some_and(|id| *id == slot.phone.image)
         };
-        self.slots.iter().position(good)
+        let at = self.slots.iter().position(good)?;
+        Some(self.slots.remove(at))
     }
 
     /// The oldest of all, for whoever needs its room.
@@ -241,14 +232,13 @@ mod tests {
         let mut shelf = Shelf::default();
         shelf.put(parked.clone());
         let mut known = images();
-        assert!(!shelf.has(&redroid, &known), "nobody knows its image");
+        assert_eq!(shelf.take(&redroid, &known), None, "of what image?");
         assert_eq!(shelf.stale(at(2), &known, AGE), []);
         known.insert(Substrate::Redroid, "r".to_owned());
         for other in [of("default"), Kind::new(Substrate::Emulator, "default")] {
             known.insert(other.substrate, "r".to_owned());
             assert_eq!(shelf.take(&other, &known), None);
         }
-        assert!(shelf.has(&redroid, &known));
         assert_eq!(shelf.take(&redroid, &known), Some(parked));
     }
 

@@ -49,9 +49,11 @@ struct Rest {
 
 /// An instance that is on its way to the shelf.
 #[derive(Debug, Clone)]
-pub(super) struct Start {
+pub(in crate::node) struct Start {
     pub(super) kind: Kind,
     pub(super) ahead: Ahead,
+    /// Id of the image that its name meant then.
+    pub(super) image: String,
     pub(super) began: Instant,
     /// Its driver runs.
     pub(super) driven: bool,

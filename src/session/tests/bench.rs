@@ -200,7 +200,7 @@ impl Bench {
     }
 
     pub(super) async fn order(&self, ttl: Duration) -> Session {
-        let admit = |_| Ok::<_, std::convert::Infallible>(Grant::default());
+        let admit = |_: &[_]| Ok::<_, std::convert::Infallible>(Grant::default());
         let Ok(session) = self.sessions.order(row(ttl), admit);
         session.accepted().await.unwrap();
         session
@@ -208,11 +208,17 @@ impl Bench {
 
     /// An order that is granted a parked instance.
     pub(super) async fn claim(&self) -> Session {
+        self.given(Given::Parked(InstanceId::random(), phone()))
+            .await
+    }
+
+    /// An order that is granted what stands for it already.
+    pub(super) async fn given(&self, given: Given) -> Session {
         let grant = Grant {
-            parked: Some((InstanceId::random(), phone())),
+            given,
             ..Grant::default()
         };
-        let admit = |_| Ok::<_, std::convert::Infallible>(grant);
+        let admit = |_: &[_]| Ok::<_, std::convert::Infallible>(grant);
         let Ok(session) = self.sessions.order(row(Duration::from_secs(600)), admit);
         session.accepted().await.unwrap();
         session

@@ -60,10 +60,39 @@ async fn a_claim_of_what_is_no_browser_any_more_becomes_an_ordinary_start() {
 }
 
 #[tokio::test]
+async fn a_boot_that_was_under_way_is_waited_for_and_no_other_is_begun() {
+    let bench = Bench::new();
+    let instance = InstanceId::random();
+    let session = bench.given(Given::Booting(instance)).await;
+    let waits = bench.journalled(&session).await;
+    assert_eq!((waits.phase, waits.instance), (Phase::Creating, instance));
+    bench.ground.starts(Ok(()));
+    let ready = until(&session, Phase::Ready).await;
+    assert!(ready.device.is_some());
+    assert_eq!(bench.ground.all_done(), ["expect", "bind"]);
+}
+
+#[tokio::test]
+async fn a_boot_that_was_under_way_and_fails_is_the_end_of_whoever_waits_for_it() {
+    let bench = Bench::new();
+    let session = bench.given(Given::Booting(InstanceId::random())).await;
+    let cause = Failure {
+        code: "device_not_booted".to_owned(),
+        message: "no boot".to_owned(),
+        blame: Blame::Substrate,
+    };
+    bench.ground.starts(Err(cause.clone()));
+    let ended = until(&session, Phase::Ended).await;
+    assert_eq!(ended.end_reason, Some(EndReason::Error));
+    assert_eq!(ended.failure, Some(cause));
+    bench.ground.0.released.notified().await;
+}
+
+#[tokio::test]
 async fn two_orders_under_one_id_are_one_session() {
     let bench = Bench::new();
     let order = row(Duration::from_secs(600));
-    let admit = |_| Ok::<_, std::convert::Infallible>(Grant::default());
+    let admit = |_: &[_]| Ok::<_, std::convert::Infallible>(Grant::default());
     let Ok(first) = bench.sessions.order(order.clone(), admit);
     let again = SessionRow {
         instance: InstanceId::random(),
@@ -71,7 +100,7 @@ async fn two_orders_under_one_id_are_one_session() {
     };
     let Ok(second) = bench
         .sessions
-        .order(again, |_| -> Result<_, std::convert::Infallible> {
+        .order(again, |_: &[_]| -> Result<_, std::convert::Infallible> {
             panic!("a repeat takes no address")
         });
     assert_eq!(first.row().instance, second.row().instance);

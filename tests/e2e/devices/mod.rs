@@ -1,6 +1,6 @@
 //! Android devices as sessions: what any of them must do ([`any`]), what only one that fails on command can
 //! show ([`knobs`]), or one whose Chrome lacks something ([`old`]), or one that lets nobody in without a key
-//! ([`keys`]), how customers come by one ([`ordered`]), and by one that was booted before ([`parked`]). What
+//! ([`keys`]), how customers come by one ([`ordered`]), and by one that was booted before ([`parked`]) or boots already ([`taken_over`]). What
 //! does not need Android is shown on a real guest as well ([`guest`]).
 
 mod any;
@@ -10,6 +10,7 @@ mod knobs;
 mod old;
 mod ordered;
 mod parked;
+mod taken_over;
 
 use std::time::Duration;
 

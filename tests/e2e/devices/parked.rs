@@ -13,7 +13,7 @@ use crate::harness::{
 /// A boot that nobody could take for a claim.
 const SLOW: [&str; 1] = ["androidboot.test.boot_delay=5"];
 
-async fn pool(chaser: &Chaser) -> PoolProfile {
+pub(super) async fn pool(chaser: &Chaser) -> PoolProfile {
     let mut pool = chaser.node.status().await.pool;
     assert_eq!(pool.len(), 1, "{pool:?}");
     assert_eq!(pool[0].profile, "redroid");
@@ -34,7 +34,7 @@ async fn parked_beside(chaser: &Chaser, others: &BTreeSet<String>) -> String {
     new().expect("it runs")
 }
 
-fn containers(chaser: &Chaser) -> BTreeSet<String> {
+pub(super) fn containers(chaser: &Chaser) -> BTreeSet<String> {
     docker::containers_of(&chaser.node_id).into_iter().collect()
 }
 
@@ -42,7 +42,7 @@ fn volume(container: &str) -> String {
     docker::inspect(container, "{{range .Mounts}}{{.Name}}{{end}}")
 }
 
-async fn order(chaser: &Chaser, body: Value) -> Answer {
+pub(super) async fn order(chaser: &Chaser, body: Value) -> Answer {
     let made = chaser.api.post("/v1/sessions", &body).await;
     assert_eq!(made.status.as_u16(), 201, "{}", made.body);
     made
