@@ -1,14 +1,30 @@
 //! Reading where most connections are silent most of the time.
 
-use std::{future::poll_fn, io, pin::Pin};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::BytesMut;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-/// Reads once; 0 is the end. A read into less than `least` bytes is not worth its system call: `room` for so
-/// many is made then. Nothing is held while nothing comes, unless something is in the buffer already.
-/// Cancel-safe.
+/// The most that one read takes.
+const MOST: usize = 64 << 10;
+
+thread_local! {
+    /// Where a read goes that nobody knows the length of. One for each thread: room of its own for every
+    /// attempt, of which most find nothing, costs more than to copy what was found.
+    static DESK: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(MOST));
+}
+
+/// Reads once; 0 is the end. A read into less than `least` bytes is not worth its system call: it takes as
+/// much as `room` then, 64 KiB at most, and the buffer grows by what came. Nothing is held while nothing
+/// comes, unless something is in the buffer already. Cancel-safe.
 ///
 /// # Errors
 /// Of `io`.
@@ -18,16 +34,32 @@ pub async fn read_some(
     (least, room): (usize, usize),
 ) -> io::Result<usize> {
     poll_fn(|cx| {
-        if buffer.capacity() - buffer.len() < least {
-            buffer.reserve(room);
+        let io = Pin::new(&mut *io);
+        if buffer.capacity() - buffer.len() >= least && !buffer.is_empty() {
+            return poll_read_buf(io, cx, buffer);
         }
-        let read = poll_read_buf(Pin::new(&mut *io), cx, buffer);
-        if read.is_pending() && buffer.is_empty() {
-            *buffer = BytesMut::new();
-        }
-        read
+        DESK.with_borrow_mut(|desk| {
+            let desk = &mut desk[..room.min(MOST)];
+            poll_by_way_of(desk, io, cx, buffer)
+        })
     })
     .await
+}
+
+fn poll_by_way_of(
+    desk: &mut [MaybeUninit<u8>],
+    io: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    buffer: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    let mut read = ReadBuf::uninit(desk);
+    let polled = io.poll_read(cx, &mut read);
+    if polled.is_pending() && buffer.is_empty() {
+        *buffer = BytesMut::new();
+    }
+    ready!(polled)?;
+    buffer.extend_from_slice(read.filled());
+    Poll::Ready(Ok(read.filled().len()))
 }
 
 #[cfg(test)]

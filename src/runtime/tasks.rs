@@ -49,6 +49,17 @@ impl Tasks {
         drop(self.tracker.spawn_on(work, runtime));
     }
 
+    /// The same for work of which there is much, each of it brief, on a path of bytes. It has no span: that
+    /// is entered and left with every poll. And it is given the group's own token, which is not its to
+    /// cancel, instead of one that is made and unmade under the group's lock.
+    pub fn spawn_bare<F, Fut>(&self, task: F)
+    where
+        F: FnOnce(CancellationToken) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        drop(self.tracker.spawn(task(self.stopping())));
+    }
+
     /// Cancelled once the group is asked to stop.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
@@ -89,6 +100,16 @@ mod tests {
         let tasks = Tasks::default();
         tasks.spawn("polite", |stop| async move { stop.cancelled().await });
         tasks.spawn("rude", |_stop| std::future::pending());
+        assert_eq!(tasks.drain(Duration::from_secs(30)).await, Err(Stuck(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bare_work_is_asked_to_stop_and_waited_for_like_any_other() {
+        let tasks = Tasks::default();
+        tasks.spawn_bare(|stop| async move { stop.cancelled().await });
+        assert_eq!(tasks.len(), 1);
+        assert_eq!(tasks.drain(Duration::from_secs(30)).await, Ok(()));
+        tasks.spawn_bare(|_stop| std::future::pending());
         assert_eq!(tasks.drain(Duration::from_secs(30)).await, Err(Stuck(1)));
     }
 

@@ -74,7 +74,6 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 
 /// Answers request after request, until the end or a tunnel.
 async fn converse(stream: TcpStream, shared: &Shared) -> Option<(Client, Outer)> {
-    drop(stream.set_nodelay(true));
     let (read, down) = stream.into_split();
     let mut client = Client {
         up: Source::new(read),
@@ -151,6 +150,11 @@ impl Client {
             }
         };
         drop(timeout(FAREWELL, heard).await);
+    }
+
+    /// Ends properly where both ways have ended: to close is to say so.
+    pub(super) fn ended(self) {
+        self.down.forget();
     }
 
     /// Ends improperly: what the client has is not all there was.

@@ -90,6 +90,13 @@ pub(super) fn inside(stream: Inside, gate: watch::Receiver<bool>) -> (Down, Upwa
     (Down::Inside(down), Upward { io, gate })
 }
 
+/// Ends where both ways have ended: to close is to say so, and to drop would say it before.
+pub(super) fn ended(up: Upward) {
+    if let Up::Bare(half) = up.io {
+        half.io.forget();
+    }
+}
+
 /// Ends with a reset: the origin shall not take it for a proper end.
 pub(super) fn reset(down: Down, up: Upward) {
     match (down, up.io) {
@@ -199,6 +206,11 @@ impl Sink for Upward {
 
     async fn finish(&mut self) -> io::Result<()> {
         self.io.shutdown().await
+    }
+
+    /// TLS has words for its end.
+    fn ends_by_closing(&self) -> bool {
+        matches!(&self.io, Up::Bare(_))
     }
 }
 

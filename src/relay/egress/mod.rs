@@ -49,12 +49,15 @@ mod tunnel;
 mod upstream;
 
 use std::{
-    io,
+    io, iter,
     os::fd::{AsFd, OwnedFd},
+    pin::pin,
     sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
+use futures::stream::{FuturesUnordered, StreamExt};
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -126,6 +129,8 @@ impl Egress {
     pub fn start(listener: OwnedFd, setup: Setup, tasks: &Tasks) -> io::Result<Self> {
         let listener = std::net::TcpListener::from(listener);
         listener.set_nonblocking(true)?;
+        // What is accepted has it too: Linux passes the options of a listener on.
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
         let listener = Arc::new(TcpListener::from_std(listener)?);
         let known = Arc::downgrade(&listener);
         let (route, routes) = watch::channel(None);
@@ -231,6 +236,7 @@ async fn accept(
         _followed = timeout(ROUTE_FOLLOWS, route.wait_for(Option::is_some)) => {}
     }
     let mut failing = false;
+    let mut stopped = pin!(stop.cancelled());
     loop {
         let next = async {
             drop(shared.room.acquire().await);
@@ -238,7 +244,7 @@ async fn accept(
         };
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = &mut stopped => return,
             next = next => next,
         };
         match accepted {
@@ -247,7 +253,7 @@ async fn accept(
                 // Free: nobody else takes any.
                 let permit = Arc::clone(&shared.room).acquire_owned().await;
                 let shared = Arc::clone(&shared);
-                tasks.spawn("egress connection", |stop| async move {
+                tasks.spawn_bare(|stop| async move {
                     serve(stream, shared, stop).await;
                     drop(permit);
                 });
@@ -269,19 +275,28 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) 
     // What comes while it is shut waits for it here, so nothing of it is read.
     let opened = tokio::select! {
         biased;
-        () = stop.cancelled() => return,
         opened = fence.wait_for(|open| *open) => opened.is_ok(),
+        () = stop.cancelled() => return,
     };
     if !opened {
         return;
     }
+    let ended = async move {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            Ok(_shut) = fence.wait_for(|open| !open) => {}
+            // What the browser says meanwhile is what a desktop says, and would still be when the gate
+            // opens again: it must not wait, it must fail.
+            Ok(_shut) = gate.wait_for(|open| !open) => {}
+        }
+    };
+    // In there it is polled once and then only when one of the three has woken it. Asked with every
+    // poll of the connection, each of them takes a lock that all connections of the relay share.
+    let mut ended: FuturesUnordered<_> = iter::once(ended).collect();
     tokio::select! {
         biased;
-        () = stop.cancelled() => {}
-        Ok(_shut) = fence.wait_for(|open| !open) => {}
-        // What the browser says meanwhile is what a desktop says, and would still be when the gate
-        // opens again: it must not wait, it must fail.
-        Ok(_shut) = gate.wait_for(|open| !open) => {}
+        _ended = ended.next() => {}
         () = conn::serve(stream, shared) => {}
     }
 }

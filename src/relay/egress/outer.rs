@@ -69,6 +69,11 @@ impl Outer {
         }
     }
 
+    /// Ends where both ways have ended.
+    pub(super) fn ended(self) {
+        leg::ended(self.up);
+    }
+
     /// Ends with a reset: the origin shall not take it for a proper end.
     pub(super) fn reset(self) {
         leg::reset(self.down.into_inner(), self.up);

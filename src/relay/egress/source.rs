@@ -163,6 +163,10 @@ pub(super) trait Sink: Push + Send {
     fn put(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
     /// Says that no more will come.
     fn finish(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Whether to close it says the same, once nothing comes from there any more.
+    fn ends_by_closing(&self) -> bool {
+        true
+    }
 }
 
 impl Sink for OwnedWriteHalf {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -54,14 +54,15 @@ pub(super) async fn carry(mut client: Client, mut outer: Outer) {
         outer.reset();
         return client.reset();
     }
-    drop(outer);
-    client.close().await;
+    outer.ended();
+    client.ended();
 }
 
 /// What the ways of a tunnel tell of themselves.
 #[derive(Debug, Default)]
 struct Progress {
     one_ended: Notify,
+    has_one_ended: AtomicBool,
     /// Moves so far, of either way.
     moves: AtomicU64,
 }
@@ -69,6 +70,12 @@ struct Progress {
 impl Progress {
     fn moved(&self) {
         self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A way has ended; whether it is the last.
+    fn ended(&self) -> bool {
+        self.one_ended.notify_one();
+        self.has_one_ended.swap(true, Ordering::Relaxed)
     }
 
     /// Once one way has ended and nothing has moved on the other for long.
@@ -110,7 +117,10 @@ async fn one_way<R: AsyncRead + Pull + Unpin>(
             break;
         }
     }
-    progress.one_ended.notify_one();
+    // What ends last is closed at once.
+    if progress.ended() && sink.ends_by_closing() {
+        return Ok(());
+    }
     sink.finish().await
 }
 
@@ -126,7 +136,7 @@ mod tests {
         let mut silent = std::pin::pin!(progress.fallen_silent());
         let day = Duration::from_secs(86_400);
         assert!(timeout(day, &mut silent).await.is_err(), "both ways live");
-        progress.one_ended.notify_one();
+        assert!(!progress.ended());
         for _ in 0..10 {
             progress.moved();
             let spell = timeout(HALF_CLOSED_IDLE / 2, &mut silent).await;

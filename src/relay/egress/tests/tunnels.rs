@@ -169,3 +169,17 @@ async fn a_connection_that_is_a_tunnel_takes_little() {
     let bytes = size_of_val(&task);
     assert!(bytes <= 2048, "{bytes}");
 }
+
+/// Nothing is asked of an accepted socket: what its listener was told holds for it.
+#[tokio::test]
+async fn what_is_accepted_sends_at_once_as_its_listener_was_told() {
+    let bench = Bench::new().await;
+    let listener = bench.egress.listener().unwrap();
+    // Nobody else accepts there any more.
+    bench.egress.cut().await;
+    let listener = TcpListener::from_std(listener.into()).unwrap();
+    let client = bench.connect().await;
+    let (accepted, _from) = bounded(listener.accept()).await.unwrap();
+    assert!(accepted.nodelay().unwrap());
+    assert!(!client.stream.nodelay().unwrap(), "nobody has it by itself");
+}
