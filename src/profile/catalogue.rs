@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Config, InvalidProfile, Profile, parse};
-use crate::model::{Class, Classify};
+use crate::model::{Class, Classify, Substrate};
 
 /// What the binary brings, with the file's name for whoever breaks one.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -186,6 +186,16 @@ fn add(known: &mut BTreeMap<String, Known>, path: PathBuf) -> Result<(), Invalid
             },
         });
     }
+    let mut kinds = Substrate::ALL.into_iter();
+    if let Some(kind) =
+        kinds.find(|kind| *kind != Substrate::Chromium && kind.as_str() == profile.name)
+    {
+        return Err(InvalidCatalogue::Taken {
+            path,
+            name: profile.name,
+            taken_by: format!("the devices that `[substrate.{kind}]` describes"),
+        });
+    }
     let name = profile.name.clone();
     let profile = Arc::new(profile);
     let file = Some(path);
@@ -281,6 +291,13 @@ mod tests {
             taken.contains("a.toml: the name `default` is taken by a profile that"),
             "{taken}"
         );
+        // Pool, events and metrics list a kind of device by its name.
+        for kind in ["emulator", "redroid", "cuttlefish"] {
+            let named = text.replace("name = \"default\"", &format!("name = \"{kind}\""));
+            let taken = said(&[("a.toml", &named)]);
+            let by = format!("the name `{kind}` is taken by the devices that `[substrate.{kind}]`");
+            assert!(taken.contains(&by), "{taken}");
+        }
         let mine = text.replace("name = \"default\"", "name = \"mine\"");
         let taken = said(&[("a.toml", &mine), ("b.toml", &mine)]);
         assert!(
