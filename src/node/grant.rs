@@ -4,7 +4,8 @@ use super::{
     Node, NodeError, NodeState,
     admission::{self, Room, Verdict},
     orders::not_ready,
-    pool::{Found, Kind},
+    pool::{Found, Kind, Lack},
+    substrates::Short,
 };
 use crate::{
     instance::View,
@@ -66,13 +67,13 @@ impl Node {
         let (pool, kind) = (self.pool(), Kind::of(&order.spec));
         let found = pool.find(&kind, self.instances());
         let instance = found.instance();
-        let room = match instance {
+        let lacks = match instance {
             // What is there has its memory and its place.
-            Some(_) => Ok(()),
+            Some(_) => Ok(None),
             None => self.bears_one_more(kind.substrate, living, places),
         };
-        let route = room
-            .and_then(|()| self.has_place(living.len(), instance.is_some()))
+        let route = lacks
+            .and_then(|short| self.make_room(living.len(), short, &found))
             .and_then(|()| self.lead(instance.unwrap_or(order.instance), order));
         let route = match route {
             Ok(route) => route,
@@ -96,9 +97,9 @@ impl Node {
         Ok(Grant { route, given })
     }
 
-    /// Whether one more session may live beside so many; one that claims what is there takes no more of
-    /// the host. What is parked gives way where that is needed.
-    fn has_place(&self, live: usize, claims: bool) -> Result<(), NodeError> {
+    /// Has one more session live beside so many, if it may; one that claims what is there takes no more of
+    /// the host. What the pool keeps gives way where a place is needed, or the memory that is `short`.
+    fn make_room(&self, live: usize, short: Option<Short>, found: &Found) -> Result<(), NodeError> {
         let (pool, max) = (self.pool(), self.max_sessions());
         let room = Room {
             max: usize::try_from(max).unwrap_or(usize::MAX),
@@ -108,14 +109,21 @@ impl Node {
             starting: self.starting(),
             spare_memory: self.guard().spare_memory(),
         };
-        match admission::admit(room, claims) {
-            Verdict::Yes => Ok(()),
-            Verdict::IfOneGivesWay if pool.give_way() => Ok(()),
-            Verdict::IfOneGivesWay | Verdict::No => Err(NodeError::Full { max }),
-            Verdict::NoMemory => Err(NodeError::Short {
-                starting: room.starting,
-            }),
+        let place = match admission::admit(room, found.instance().is_some()) {
+            Verdict::Yes => false,
+            Verdict::IfOneGivesWay => true,
+            Verdict::No => return Err(NodeError::Full { max }),
+            Verdict::NoMemory => {
+                let starting = room.starting;
+                return Err(NodeError::Short { starting });
+            }
+        };
+        let memory = short.map_or(0, Short::bytes);
+        let lack = Lack { place, memory };
+        if lack == Lack::default() || pool.give_way(lack, self.instances()) {
+            return Ok(());
         }
+        Err(short.map_or(NodeError::Full { max }, NodeError::from))
     }
 
     /// Instances that are being removed.

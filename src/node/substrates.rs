@@ -129,15 +129,16 @@ impl Node {
         Ok(capacity)
     }
 
-    /// Whether the host bears one more of a kind that has so many places, beside what those run on that live.
+    /// Whether the host bears one more of a kind that has so many places, beside what those run on that
+    /// live; answers the memory that it is short of.
     pub(super) fn bears_one_more(
         &self,
         substrate: Substrate,
         living: &[Substrate],
         capacity: u32,
-    ) -> Result<(), NodeError> {
+    ) -> Result<Option<Short>, NodeError> {
         let Some(settled) = self.instances().tools().devices.settled(substrate) else {
-            return Ok(());
+            return Ok(None);
         };
         let mut taken = living.iter().filter(|on| **on == substrate).count();
         if capacity < self.max_sessions() {
@@ -145,37 +146,47 @@ impl Node {
             // until it is gone. Else both are counted with all the rest, and what is parked gives way.
             taken += self.pool().kept_on(substrate) + self.destroying_on(substrate);
         }
-        has_room(
-            (u32::try_from(taken).unwrap_or(u32::MAX), capacity),
-            (self.guard().spare_memory(), settled.memory_bytes),
-        )
-        .map_err(|lack| match lack {
-            Lack::Places => NodeError::Full { max: capacity },
-            Lack::Memory(left) => NodeError::NoMemory {
-                substrate,
-                left,
-                needed: settled.memory_bytes,
-            },
+        if u32::try_from(taken).unwrap_or(u32::MAX) >= capacity {
+            return Err(NodeError::Full { max: capacity });
+        }
+        let spare = self.guard().spare_memory();
+        Ok(Short::of(substrate, spare, settled.memory_bytes))
+    }
+}
+
+/// Memory that there is too little of for another device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Short {
+    substrate: Substrate,
+    /// Bytes that are left.
+    left: u64,
+    /// Bytes that it is given: a guest takes all of them.
+    needed: u64,
+}
+
+impl Short {
+    fn of(substrate: Substrate, spare: Option<u64>, needed: u64) -> Option<Self> {
+        let left = spare.filter(|left| *left < needed)?;
+        Some(Self {
+            substrate,
+            left,
+            needed,
         })
     }
-}
 
-/// What there is too little of for another device.
-#[derive(Debug, PartialEq, Eq)]
-enum Lack {
-    Places,
-    /// So much is left.
-    Memory(u64),
-}
-
-/// Whether another device fits: a guest takes all the memory that it is given.
-fn has_room((live, capacity): (u32, u32), (spare, needed): (Option<u64>, u64)) -> Result<(), Lack> {
-    if live >= capacity {
-        return Err(Lack::Places);
+    /// How many bytes more there would have to be.
+    pub(super) const fn bytes(self) -> u64 {
+        self.needed.saturating_sub(self.left)
     }
-    match spare {
-        Some(left) if left < needed => Err(Lack::Memory(left)),
-        _ => Ok(()),
+}
+
+impl From<Short> for NodeError {
+    fn from(short: Short) -> Self {
+        Self::NoMemory {
+            substrate: short.substrate,
+            left: short.left,
+            needed: short.needed,
+        }
     }
 }
 
@@ -184,11 +195,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_fits_where_there_is_a_place_and_all_its_memory() {
-        assert_eq!(has_room((1, 2), (Some(6), 6)), Ok(()));
-        assert_eq!(has_room((1, 2), (None, 6)), Ok(()));
-        assert_eq!(has_room((2, 2), (Some(6), 6)), Err(Lack::Places));
-        assert_eq!(has_room((1, 2), (Some(5), 6)), Err(Lack::Memory(5)));
+    fn a_device_is_short_of_what_its_whole_memory_is_above_what_is_left() {
+        let short = |spare| Short::of(Substrate::Redroid, spare, 6).map(Short::bytes);
+        assert_eq!(short(Some(6)), None);
+        assert_eq!(short(None), None);
+        assert_eq!(short(Some(5)), Some(1));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! A slot is a parked instance like the one that a cold start passes through; it serves one session,
 //! ever. A claim is the session's own journal row and one `Bind` at the relay: no call to Docker, and
 //! the relay refuses it for anything that is not alive, supervised and unused. Who is taken is decided
-//! by [`shelf`], what is started by [`plan`], both pure; [`driver`] is the one task that starts and
+//! by [`shelf`], which boot is taken over by [`found`], what goes for others by [`yielding`], what is
+//! started by [`plan`], all pure; [`driver`] is the one task that starts and
 //! destroys, [`probe`] asks the relay whether what stands there is still good, and what an earlier
 //! agent left.
 
@@ -21,6 +22,7 @@ mod probe;
 mod shelf;
 mod state;
 mod tally;
+mod yielding;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +31,9 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 pub use self::tally::PoolProfile;
-pub(super) use self::{driver::run, found::Found, kind::Kind, probe::adopt, shelf::Slot};
+pub(super) use self::{
+    driver::run, found::Found, kind::Kind, probe::adopt, shelf::Slot, yielding::Lack,
+};
 use self::{
     kind::Kept,
     shelf::Retired,
@@ -200,20 +204,12 @@ impl Pool {
         kinds.map(depth).sum()
     }
 
-    /// Makes room for a session by giving up one that is starting, or the oldest that is parked.
-    pub(super) fn give_way(&self) -> bool {
-        let mut state = self.inner.state.lock();
-        let youngest = state.starting.iter().max_by_key(|(_, start)| start.began);
-        let id = youngest.map(|(id, _)| *id);
-        let slot = match id {
-            Some(id) => state.starting.remove(&id).map(|start| start.slot(id)),
-            None => state.shelf.take_any(),
-        };
-        let Some(slot) = slot else { return false };
-        state.giving_way.insert(slot.id);
-        state.leaving.push((slot, Retired::GaveWay));
+    /// Gives up, for an order that lacks this, what starts or stands; false, and nothing goes, where all of
+    /// it would not do.
+    pub(super) fn give_way(&self, lack: Lack, instances: &Instances) -> bool {
+        let gave = self.inner.state.lock().give_way(lack, instances);
         self.inner.wake.notify_one();
-        true
+        gave
     }
 
     /// Whether this instance goes for the sake of a session that was admitted in its place.

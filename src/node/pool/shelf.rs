@@ -34,7 +34,7 @@ pub(in crate::node) enum Retired {
     Image,
     /// It was found dead, unsupervised, without a page or in use.
     Decayed,
-    /// A session of another profile needed the room.
+    /// An order that had no use for it needed the room.
     GaveWay,
     /// The node is drained.
     Drained,
@@ -95,11 +95,6 @@ impl Shelf {
         };
         let at = self.slots.iter().position(good)?;
         Some(self.slots.remove(at))
-    }
-
-    /// The oldest of all, for whoever needs its room.
-    pub(super) fn take_any(&mut self) -> Option<Slot> {
-        (!self.slots.is_empty()).then(|| self.slots.remove(0))
     }
 
     /// All of them, for a node that is drained.

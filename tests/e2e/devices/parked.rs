@@ -127,3 +127,37 @@ async fn a_parked_device_outlives_its_agent_and_is_claimed_from_the_next_one() {
     let mut client = Library::Patchright.connect(&session.cdp_url).await;
     client.goto(&origin.http("/adopted")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_device_and_a_boot_give_their_place_up_for_an_order_of_another_kind() {
+    let (lab, _origin) = lab();
+    for arguments in [&[][..], &["androidboot.test.boot_delay=never"]] {
+        let ordered = Ordered::stand_in(arguments).line("warm = 1");
+        let setup = ordered.on(&lab).without("--max-sessions");
+        let chaser = setup.set("node", "max_sessions = 1").start().await;
+        let device = eventually("one is there", seconds(60), async || {
+            let now = pool(&chaser).await;
+            let there = if arguments.is_empty() {
+                now.parked
+            } else {
+                now.starting
+            };
+            let device = containers(&chaser).into_iter().next()?;
+            (there == 1).then_some(device)
+        })
+        .await;
+
+        let made = order(&chaser, json!({})).await;
+        let session = chaser.api.adopt(&made.body);
+        session.wait_for("ready").await;
+        eventually("the device is gone", seconds(30), async || {
+            (!containers(&chaser).contains(&device)).then_some(())
+        })
+        .await;
+        let retired = pool(&chaser).await.retired;
+        assert_eq!(retired["gave_way"], 1, "{retired:?}");
+        let refused = chaser.api.post("/v1/sessions", &json!({})).await;
+        refused.refused(503, "no_capacity");
+        assert_eq!(session.delete().await.status, 204);
+    }
+}
