@@ -75,7 +75,7 @@ impl Driver {
         let until = Instant::now() + limit;
         let called_off = CancellationToken::new();
         let (stage, mut doing) = watch::channel(Stage::from("nothing yet"));
-        let tools = self.tools.clone();
+        let (tools, ooms) = (self.tools.clone(), std::sync::Arc::clone(&self.ooms));
         let begun = Instant::now();
         let mut work = Box::pin(start::run(Requested {
             tools: &tools,
@@ -84,6 +84,7 @@ impl Driver {
             called_off: called_off.clone(),
             stage: &stage,
             trace: self.trace.clone(),
+            ooms: &ooms,
         }));
         let outcome = loop {
             tokio::select! {
@@ -163,9 +164,6 @@ impl Driver {
     }
 
     async fn attached(&mut self, attached: Attached) {
-        if let Some(container) = &attached.row.container {
-            self.ooms.begin(container.pid);
-        }
         self.row = attached.row;
         self.held = Some(attached.held);
         self.phone = Some(attached.phone);

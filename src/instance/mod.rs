@@ -12,6 +12,7 @@
 mod autopsy;
 mod config;
 mod destroy;
+mod device;
 mod driver;
 mod error;
 mod facts;

@@ -11,7 +11,6 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
-    path::Path,
     sync::Arc,
 };
 
@@ -22,21 +21,18 @@ use tracing::{Instrument, debug_span};
 use super::{
     Phone, Stage, StartError, Tools,
     lend::Held,
+    ooms::Ooms,
     strays,
-    substrate::{
-        android::{self, Settled, Up},
-        chromium,
-    },
+    substrate::{android::Settled, chromium},
 };
 use crate::{
     docker::{Container, ContainerSpec, DockerError, ImageFacts},
-    host::{Ability, Need},
     journal::{Binding, InstanceRow},
-    model::{Described, OnDevice},
+    model::Described,
     netns::{self, Made},
     profile::Profile,
-    relay::{self, client::RelayError},
-    runtime::{Step, cores, failpoint},
+    relay::client::RelayError,
+    runtime::{Step, failpoint},
     traces::Trace,
 };
 
@@ -55,6 +51,8 @@ pub(super) struct Requested<'a> {
     pub(super) stage: &'a watch::Sender<Stage>,
     /// Whose order it is.
     pub(super) trace: Trace,
+    /// What its container takes, from its start on.
+    pub(super) ooms: &'a Ooms,
 }
 
 struct Started<'a> {
@@ -92,7 +90,7 @@ pub(super) async fn run(asked: Requested<'_>) -> Result<Attached, StartError> {
 }
 
 impl<'a> Requested<'a> {
-    fn go_on(&self, stage: &'static str) -> Result<(), StartError> {
+    pub(super) fn go_on(&self, stage: &'static str) -> Result<(), StartError> {
         if self.called_off.is_cancelled() {
             return Err(StartError::CalledOff);
         }
@@ -142,6 +140,7 @@ impl<'a> Requested<'a> {
             docker.remove(&name).await?;
             self.go_on("making the container again from another image")?;
         };
+        self.ooms.begin(container.pid);
         self.row.container = Some(binding(&container));
         self.row.image.clone_from(&container.image);
         Ok(Started {
@@ -159,24 +158,6 @@ impl<'a> Requested<'a> {
         if let Some(major) = chromium::major(&image.labels) {
             spec.command.push(chromium::user_agent_flag(profile, major));
         }
-        Ok((image, spec))
-    }
-
-    async fn device(&mut self, of: &Settled) -> Result<(ImageFacts, ContainerSpec), StartError> {
-        let image = self.tools.device_image(&of.device.image).await?;
-        if of.needs.contains(&Need::Binder) {
-            let all = Ability::look(Path::new("/")).binder_triples();
-            // None at all where each container makes its own.
-            if !all.is_empty() {
-                let given = self.tools.binders.give(self.row.id, all);
-                self.row.binders = Some(Box::new(given.ok_or(StartError::NoBinder)?));
-            }
-        }
-        let (binders, runtime) = (self.row.binders.as_deref(), &self.tools.config.runtime);
-        let mut spec = android::container(of, binders, runtime);
-        // Docker refuses to promise more cores than there are.
-        let cores = u32::try_from(cores()).unwrap_or(1);
-        spec.cpu_millis = spec.cpu_millis.min(cores.saturating_mul(1_000));
         Ok((image, spec))
     }
 }
@@ -251,28 +232,6 @@ impl Furnished<'_> {
             row: asked.row,
             held,
         })
-    }
-}
-
-impl Requested<'_> {
-    /// Brings a device up, and writes down where its browser is; its key is written nowhere.
-    async fn climb(
-        &mut self,
-        device: &Settled,
-        pidfd: &OwnedFd,
-    ) -> Result<(Up, relay::Device), StartError> {
-        self.go_on("waiting for the device")?;
-        let key = android::key(device).await?;
-        let up = tokio::select! {
-            up = android::up(device, key.as_ref(), pidfd.as_fd(), self.stage) => up,
-            () = self.called_off.cancelled() => return Err(StartError::CalledOff),
-        };
-        let up = up.map_err(|(failed, evidence)| StartError::Device { failed, evidence })?;
-        let (adb_port, socket) = (device.kind.adb_port, up.socket.clone());
-        let at = OnDevice { adb_port, socket };
-        self.row.on_device = Some(Box::new(at.clone()));
-        self.tools.journal.instance(self.row.clone()).await?;
-        Ok((up, relay::Device { at, key }))
     }
 }
 

@@ -15,6 +15,8 @@ async fn one_place(lab: &Lab) -> Chaser {
     let ordered = Ordered::stand_in(&["androidboot.test.boot_delay=never"]);
     // The cores of a guest are all that may be promised.
     let ordered = ordered.line("warm = 1").line("cpu_millis = 64000");
+    // Nothing that is waited for here ends because this is over.
+    let ordered = ordered.line("boot_timeout = \"600s\"");
     let chaser = ordered.on(lab).set("node", "cpu_overcommit = 1");
     let chaser = chaser.start().await;
     let status = chaser.node.status().await;
