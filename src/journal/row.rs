@@ -61,6 +61,36 @@ pub struct SessionRow {
 }
 
 impl SessionRow {
+    /// A session that was ordered now and has nothing yet but its id, and that of its instance.
+    #[must_use]
+    pub fn ordered(
+        (id, instance): (SessionId, InstanceId),
+        spec: SessionSpec,
+        (created_at, now): (OffsetDateTime, BootInstant),
+    ) -> Self {
+        Self {
+            id,
+            phase: Phase::Creating,
+            asked: None,
+            why: Why::default(),
+            ending: None,
+            failure: None,
+            instance,
+            egress: None,
+            route: None,
+            region: None,
+            device: None,
+            browser_version: None,
+            capabilities: None,
+            traffic: Traffic::default(),
+            created_at,
+            ready_at: None,
+            expires_at: created_at + spec.ttl,
+            deadline: now.after(spec.ttl),
+            spec,
+        }
+    }
+
     /// Name of the route that it holds. Rows from before routes had names know their address, which
     /// is the name of its route now.
     #[must_use]

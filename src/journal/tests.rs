@@ -4,41 +4,27 @@ use super::*;
 use crate::{
     model::{
         EgressWish, EndReason, Ending, InstanceId, InstancePhase, Phase, SessionId, SessionSpec,
-        Substrate, Traffic, Why,
+        Substrate, Traffic,
     },
     runtime::{boot_now, wall_now},
 };
 
 pub(super) fn row() -> SessionRow {
-    let now = wall_now();
+    let spec = SessionSpec {
+        substrate: Substrate::Chromium,
+        profile: "default".to_owned(),
+        ttl: Duration::from_millis(1_800_000),
+        idle_timeout: Duration::from_secs(300),
+        labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
+        cdp_token: Some("secret".to_owned()),
+        egress: EgressWish::default(),
+    };
+    let ids = (SessionId::random(), InstanceId::random());
     SessionRow {
-        id: SessionId::random(),
-        spec: SessionSpec {
-            substrate: Substrate::Chromium,
-            profile: "default".to_owned(),
-            ttl: Duration::from_millis(1_800_000),
-            idle_timeout: Duration::from_secs(300),
-            labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
-            cdp_token: Some("secret".to_owned()),
-            egress: EgressWish::default(),
-        },
-        phase: Phase::Creating,
-        asked: None,
-        why: Why::default(),
-        ending: None,
-        failure: None,
-        instance: InstanceId::random(),
         egress: Some([127, 0, 0, 2].into()),
         route: Some("pool-127.0.0.2".to_owned()),
         region: Some("de".to_owned()),
-        device: None,
-        browser_version: None,
-        capabilities: None,
-        traffic: Traffic::default(),
-        created_at: now,
-        ready_at: None,
-        expires_at: now + Duration::from_secs(1800),
-        deadline: boot_now().unwrap().after(Duration::from_secs(1800)),
+        ..SessionRow::ordered(ids, spec, (wall_now(), boot_now().unwrap()))
     }
 }
 

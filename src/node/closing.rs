@@ -66,47 +66,32 @@ fn moment(row: &SessionRow, when: When, now: OffsetDateTime, up_for: Duration) -
 mod tests {
     use super::*;
     use crate::{
-        model::{
-            BootInstant, EgressWish, InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic,
-            Why,
-        },
+        model::{BootInstant, EgressWish, InstanceId, Phase, SessionId, SessionSpec, Substrate},
         runtime::boot_id,
     };
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn row(created_at: OffsetDateTime, ttl: Duration) -> SessionRow {
+        let spec = SessionSpec {
+            substrate: Substrate::Chromium,
+            profile: "default".to_owned(),
+            ttl,
+            idle_timeout: HOUR,
+            labels: std::collections::BTreeMap::new(),
+            cdp_token: None,
+            egress: EgressWish::default(),
+        };
+        let ids = (SessionId::random(), InstanceId::random());
+        let boot = BootInstant {
+            boot: boot_id().unwrap(),
+            micros: 0,
+        };
         SessionRow {
-            id: SessionId::random(),
-            spec: SessionSpec {
-                substrate: Substrate::Chromium,
-                profile: "default".to_owned(),
-                ttl,
-                idle_timeout: HOUR,
-                labels: std::collections::BTreeMap::new(),
-                cdp_token: None,
-                egress: EgressWish::default(),
-            },
             phase: Phase::Ready,
-            asked: None,
-            why: Why::default(),
-            ending: None,
-            failure: None,
-            instance: InstanceId::random(),
-            egress: None,
-            route: None,
-            region: None,
-            device: None,
-            browser_version: None,
-            capabilities: None,
-            traffic: Traffic::default(),
-            created_at,
             ready_at: Some(created_at),
-            expires_at: created_at + ttl,
-            deadline: BootInstant {
-                boot: boot_id().unwrap(),
-                micros: 0,
-            },
+            deadline: boot,
+            ..SessionRow::ordered(ids, spec, (created_at, boot))
         }
     }
 

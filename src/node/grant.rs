@@ -10,7 +10,7 @@ use super::{
 use crate::{
     instance::View,
     journal::SessionRow,
-    model::{InstanceId, Phase, SessionId, SessionSpec, Substrate, Traffic, Why},
+    model::{InstanceId, SessionId, SessionSpec, Substrate},
     runtime::{boot_now, wall_now},
     session::{Given, Grant, Session, SlotChange},
 };
@@ -29,29 +29,8 @@ impl Node {
             return Err(refusal.into());
         }
         let places = self.runs(&spec)?;
-        let (created_at, now) = (wall_now(), boot_now()?);
-        let instance = InstanceId::random();
-        let row = SessionRow {
-            id,
-            phase: Phase::Creating,
-            asked: None,
-            why: Why::default(),
-            ending: None,
-            failure: None,
-            instance,
-            egress: None,
-            route: None,
-            region: None,
-            device: None,
-            browser_version: None,
-            capabilities: None,
-            traffic: Traffic::default(),
-            created_at,
-            ready_at: None,
-            expires_at: created_at + spec.ttl,
-            deadline: now.after(spec.ttl),
-            spec,
-        };
+        let ids = (id, InstanceId::random());
+        let row = SessionRow::ordered(ids, spec, (wall_now(), boot_now()?));
         let order = row.clone();
         let sessions = self.sessions();
         sessions.order(row, |living| self.grant(living, &order, places))

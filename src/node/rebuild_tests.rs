@@ -2,41 +2,29 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
-    model::{EgressWish, EndReason, Ending, SessionId, SessionSpec, Substrate, Traffic, Why},
+    model::{EgressWish, EndReason, Ending, SessionId, SessionSpec, Substrate, Traffic},
     relay::client::Held,
     runtime::boot_now,
 };
 
 fn row(instance: InstanceId) -> SessionRow {
     let ttl = Duration::from_secs(600);
+    let spec = SessionSpec {
+        substrate: Substrate::Chromium,
+        profile: "default".to_owned(),
+        ttl,
+        idle_timeout: ttl,
+        labels: BTreeMap::new(),
+        cdp_token: None,
+        egress: EgressWish::default(),
+    };
+    let ids = (SessionId::random(), instance);
+    let now = (wall_now(), boot_now().unwrap());
     SessionRow {
-        id: SessionId::random(),
-        spec: SessionSpec {
-            substrate: Substrate::Chromium,
-            profile: "default".to_owned(),
-            ttl,
-            idle_timeout: ttl,
-            labels: BTreeMap::new(),
-            cdp_token: None,
-            egress: EgressWish::default(),
-        },
         phase: Phase::Ready,
-        asked: None,
-        why: Why::default(),
-        ending: None,
-        failure: None,
-        instance,
         egress: Some([127, 0, 0, 2].into()),
-        route: None,
-        region: None,
-        device: None,
-        browser_version: None,
-        capabilities: None,
-        traffic: Traffic::default(),
-        created_at: wall_now(),
-        ready_at: Some(wall_now()),
-        expires_at: wall_now() + ttl,
-        deadline: boot_now().unwrap().after(ttl),
+        ready_at: Some(now.0),
+        ..SessionRow::ordered(ids, spec, now)
     }
 }
 

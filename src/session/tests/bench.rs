@@ -247,36 +247,17 @@ pub(super) fn phone() -> Phone {
 }
 
 pub(super) fn row(ttl: Duration) -> SessionRow {
-    let now = wall_now();
-    SessionRow {
-        id: SessionId::random(),
-        spec: SessionSpec {
-            substrate: Substrate::Chromium,
-            profile: "default".to_owned(),
-            ttl,
-            idle_timeout: Duration::from_secs(300),
-            labels: BTreeMap::new(),
-            cdp_token: None,
-            egress: EgressWish::default(),
-        },
-        phase: Phase::Creating,
-        asked: None,
-        why: Why::default(),
-        ending: None,
-        failure: None,
-        instance: InstanceId::random(),
-        egress: None,
-        route: None,
-        region: None,
-        device: None,
-        browser_version: None,
-        capabilities: None,
-        traffic: Traffic::default(),
-        created_at: now,
-        ready_at: None,
-        expires_at: now + ttl,
-        deadline: boot_now().unwrap().after(ttl),
-    }
+    let spec = SessionSpec {
+        substrate: Substrate::Chromium,
+        profile: "default".to_owned(),
+        ttl,
+        idle_timeout: Duration::from_secs(300),
+        labels: BTreeMap::new(),
+        cdp_token: None,
+        egress: EgressWish::default(),
+    };
+    let ids = (SessionId::random(), InstanceId::random());
+    SessionRow::ordered(ids, spec, (wall_now(), boot_now().unwrap()))
 }
 
 pub(super) async fn until(session: &Session, phase: Phase) -> Snapshot {
