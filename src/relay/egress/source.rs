@@ -63,6 +63,13 @@ impl<R: AsyncRead + Unpin> Source<R> {
         self.buffer.advance(bytes);
     }
 
+    /// Holds no more than what was read and not yet used: nobody reads here for a while.
+    fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Reads once; 0 is the end. Cancel-safe.
     pub(super) async fn fill(&mut self) -> io::Result<usize> {
         read_some(&mut self.io, &mut self.buffer, (WORTHWHILE, CHUNK)).await
@@ -254,6 +261,26 @@ impl Body {
             carried.map_err(|_broken| Interrupted::Sink)?;
             source.consume(here);
         }
+        source.rest();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_is_kept_holds_nothing_of_the_body_that_it_carried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap());
+        let (near, far) = tokio::join!(near, listener.accept());
+        let ((_near, mut sink), _far) = (near.unwrap().into_split(), far.unwrap());
+        let mut source = Source::new(&[7; CHUNK][..]);
+        let body = Body::new(Framing::Length(CHUNK as u64));
+        body.carry(&mut source, &mut sink).await.unwrap();
+        assert_eq!(source.buffer.capacity(), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     sync::{mpsc, watch},
     time::timeout,
 };
@@ -136,7 +136,6 @@ impl<'a> Down<'a> {
                 Ok(Some(end)) => return end,
                 Err(_client) => return DownEnd::ClientGone,
             }
-            self.room.make(&mut self.read);
             tokio::select! {
                 biased;
                 // Looked at above, where frames end.
@@ -144,9 +143,9 @@ impl<'a> Down<'a> {
                 Some(item) = self.queue.recv(), if self.waiting.is_none() => {
                     self.waiting = Some(item);
                 }
-                read = self.browser.read_buf(&mut self.read) => match read {
+                read = self.room.read(self.browser, &mut self.read) => match read {
                     Ok(0) | Err(_) => return DownEnd::BrowserGone,
-                    Ok(n) => self.room.learn(n),
+                    Ok(_) => {}
                 },
             }
         }

@@ -243,10 +243,12 @@ impl Attaching {
             Ok(Err(_other)) => return debug!("the connection is not ours"),
             Err(error) => return debug!(%error, "client left during the handshake"),
         };
+        // A copy of the little that is there: the buffer of a whole head would stay as long as the client.
+        let read = BytesMut::from(&parts.read_buf[..]);
+        drop(parts.read_buf);
         let client = Client {
             stream: parts.io.into_inner(),
-            // A copy of the little that is there: the buffer of a whole head would stay with it.
-            read: BytesMut::from(&parts.read_buf[..]),
+            read,
             browser: self.browser,
             browser_read: self.browser_read,
             live: self.live,

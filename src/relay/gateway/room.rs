@@ -1,13 +1,23 @@
 //! How much to read at once: little while little comes, much while much does. Most connections are
-//! silent most of the time, and what each holds meanwhile is what a session costs the relay; a large
-//! message, on the other hand, should not take a system call for each page of it.
+//! silent most of the time, and what each holds meanwhile is what a session costs the relay: nothing. A
+//! large message, on the other hand, should not take a system call for each page of it.
+
+use std::{io, time::Duration};
 
 use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
+};
 
-/// What a silent connection holds in one direction.
+use crate::runtime::read_some;
+
+/// What one read of a connection takes that is silent most of the time.
 const LEAST: usize = 4 << 10;
 /// Beyond this a larger read saves nothing any more.
 const MOST: usize = 256 << 10;
+/// How long the room for a flood is kept when nothing comes.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Room for the next read of one direction.
 #[derive(Debug)]
@@ -20,8 +30,31 @@ impl Default for Room {
 }
 
 impl Room {
+    /// Reads once, as much as the stream's pace is worth; 0 is the end. Cancel-safe.
+    ///
+    /// # Errors
+    /// Of `io`.
+    pub(super) async fn read(
+        &mut self,
+        io: &mut (impl AsyncRead + Unpin),
+        buffer: &mut BytesMut,
+    ) -> io::Result<usize> {
+        if self.0 > LEAST {
+            self.make(buffer);
+            if let Ok(read) = timeout(SILENCE, io.read_buf(buffer)).await {
+                let read = read?;
+                self.learn(read);
+                return Ok(read);
+            }
+            self.0 = LEAST;
+        }
+        let read = read_some(io, buffer, (LEAST, LEAST)).await?;
+        self.learn(read);
+        Ok(read)
+    }
+
     /// Makes room in `buffer`: without an allocation, unless the stream has changed its pace.
-    pub(super) fn make(&self, buffer: &mut BytesMut) {
+    fn make(&self, buffer: &mut BytesMut) {
         buffer.reserve(self.0);
         if buffer.is_empty() && buffer.capacity() > 2 * self.0 {
             *buffer = BytesMut::with_capacity(self.0);
@@ -29,7 +62,7 @@ impl Room {
     }
 
     /// Learns from what a read brought.
-    pub(super) const fn learn(&mut self, read: usize) {
+    const fn learn(&mut self, read: usize) {
         if read >= self.0 {
             self.0 = if self.0 > MOST / 4 { MOST } else { self.0 * 4 };
         } else if read < self.0 / 4 && self.0 > LEAST {
@@ -41,52 +74,40 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use bytes::Buf;
+    use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
 
-    #[test]
-    fn a_flood_gets_much_room_and_silence_little() {
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_gets_much_room_and_silence_none() {
+        let (mut near, mut far) = duplex(2 * MOST);
         let (mut room, mut buffer) = (Room::default(), BytesMut::new());
-        for _ in 0..4 {
-            room.make(&mut buffer);
-            let space = buffer.capacity() - buffer.len();
-            buffer.resize(buffer.len() + space, 0);
-            room.learn(space);
-            buffer.advance(space);
+        far.write_all(&vec![0; 2 * MOST]).await.unwrap();
+        let mut largest = 0;
+        for _ in 0..5 {
+            let read = room.read(&mut near, &mut buffer).await.unwrap();
+            largest = largest.max(read);
+            buffer.advance(read);
         }
-        assert_eq!(room.0, MOST);
-        for _ in 0..10 {
-            room.learn(100);
-        }
-        room.make(&mut buffer);
-        assert!(
-            (LEAST..=2 * LEAST).contains(&buffer.capacity()),
-            "{}",
-            buffer.capacity()
-        );
+        assert!(largest >= MOST / 2, "{largest}");
+        let nothing = timeout(2 * SILENCE, room.read(&mut near, &mut buffer)).await;
+        nothing.unwrap_err();
+        assert_eq!((room.0, buffer.capacity()), (LEAST, 0));
+        far.write_all(b"again").await.unwrap();
+        let read = room.read(&mut near, &mut buffer).await.unwrap();
+        assert_eq!((read, &buffer[..]), (5, &b"again"[..]));
     }
 
-    #[test]
-    fn an_even_pace_allocates_nothing() {
+    #[tokio::test]
+    async fn half_a_message_stays_while_its_rest_is_waited_for() {
+        let (mut near, mut far) = duplex(64);
         let (mut room, mut buffer) = (Room::default(), BytesMut::new());
-        room.make(&mut buffer);
-        let place = buffer.as_ptr();
-        for _ in 0..1000 {
-            room.make(&mut buffer);
-            buffer.extend_from_slice(&[0; 300]);
-            room.learn(300);
-            buffer.advance(300);
-        }
-        room.make(&mut buffer);
-        assert_eq!(buffer.as_ptr(), place);
-    }
-
-    #[test]
-    fn what_is_there_stays() {
-        let (mut room, mut buffer) = (Room::default(), BytesMut::from(&b"half a frame"[..]));
-        room.learn(MOST);
-        room.make(&mut buffer);
-        assert_eq!(&buffer[..], b"half a frame");
-        assert!(buffer.capacity() >= buffer.len() + LEAST);
+        far.write_all(b"half").await.unwrap();
+        room.read(&mut near, &mut buffer).await.unwrap();
+        let waits = timeout(Duration::from_millis(10), room.read(&mut near, &mut buffer));
+        assert!(waits.await.is_err(), "nothing came");
+        far.write_all(b" and the rest").await.unwrap();
+        room.read(&mut near, &mut buffer).await.unwrap();
+        assert_eq!(&buffer[..], b"half and the rest");
     }
 }

@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, sync::mpsc, time::timeout};
 
 use serde_json::json;
 
@@ -105,13 +101,9 @@ impl Up<'_> {
             if let Err(end) = self.send(&mut out).await {
                 return end;
             }
-            room.make(&mut self.read);
-            match self.client.read_buf(&mut self.read).await {
+            match room.read(self.client, &mut self.read).await {
                 Ok(0) | Err(_) => return UpEnd::Gone,
-                Ok(n) => {
-                    room.learn(n);
-                    self.meter.add_cdp_up(n as u64);
-                }
+                Ok(n) => self.meter.add_cdp_up(n as u64),
             }
         }
     }
