@@ -31,7 +31,10 @@ use super::{
     runtime_dir,
     stop::clear_stale,
 };
-use crate::model::{Class, Classify};
+use crate::{
+    model::{Class, Classify},
+    runtime::failpoint,
+};
 
 /// A new relay answers in milliseconds; a loaded host gets this long.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -168,6 +171,7 @@ pub async fn ensure(
         .arg(&launch.user)
         // Ours holds keys, which are none of its business.
         .env_clear()
+        .envs(failpoint::handed_on())
         .stdin(Stdio::from(stdin))
         .stdout(log.try_clone().map_err(LaunchError::Spawn)?)
         .stderr(log.try_clone().map_err(LaunchError::Spawn)?)

@@ -3,7 +3,7 @@
 mod clock;
 mod cores;
 mod descriptors;
-mod failpoint;
+pub mod failpoint;
 mod lanes;
 mod pidfd;
 mod read;

@@ -1,11 +1,13 @@
-//! The agent dies between every two steps of a session's life, and the next one finds a clean table.
+//! The agent dies between every two steps of a session's life, and the next one finds a clean table; and it
+//! meets a relay that says less than our own does.
 //!
 //! Only with the feature `failpoints`, which `make test` builds beside.
 
 use chaser::wire::node::{
-    Blame, DrainRequest, EndReason, NodeState, Phase, ProvisionRequest, TeardownRequest,
-    UncordonRequest,
+    Blame, DrainRequest, EgressLimits, EgressWish, EndReason, NodeState, Phase, ProvisionRequest,
+    SessionSpec, TeardownRequest, UncordonRequest,
 };
+use tonic::Code;
 
 use crate::harness::{Agent, Cdp, docker, eventually, lab, processes, seconds, session_id, spec};
 
@@ -173,5 +175,62 @@ async fn whose_fault_it_was_outlives_the_agent_that_knew() {
             .await
             .unwrap();
         agent.wait_until(NodeState::Ready).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_relay_lacks_is_refused_by_name_until_it_is_started_again() {
+    let (lab, _origin) = lab();
+    let mut agent = Agent::start(&lab, "").await;
+    assert_eq!(agent.terminate(seconds(10)), Some(0));
+    processes::kill(agent.relay_pid());
+    agent.launch_to_die_at("relay without throttle");
+    agent.wait_until(NodeState::Ready).await;
+    let (lives, older) = (session_id(), agent.relay_pid());
+    agent
+        .node
+        .provision(&lives, spec(seconds(600)))
+        .await
+        .unwrap();
+    // The upgrade: the agent is a newer one, and finds the relay of the one before.
+    assert_eq!(agent.terminate(seconds(10)), Some(0));
+    agent.launch();
+    agent.wait_until(NodeState::Ready).await;
+    assert_eq!(agent.relay_pid(), older);
+
+    let (slowed, id) = (throttled(), session_id());
+    let refused = agent.node.provision(&id, slowed.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    for word in ["`throttle`", &format!("`kill {older}`")] {
+        assert!(refused.message().contains(word), "{word}: {refused}");
+    }
+    let never_was = agent.node.session(&id).await.unwrap_err();
+    assert_eq!(never_was.code(), Code::NotFound);
+    assert_eq!(docker::containers_of(&agent.node_id).len(), 1);
+
+    // As it was told.
+    processes::kill(older);
+    let again = async || agent.node.provision(&id, slowed.clone()).await.ok();
+    eventually("the order is served", seconds(30), again).await;
+    assert_ne!(agent.relay_pid(), older);
+    let url = format!("ws://{}/sessions/{lives}", agent.cdp);
+    let mut cdp = Cdp::open(&url).await;
+    let version = cdp.call("Browser.getVersion", serde_json::json!({})).await;
+    version.unwrap();
+}
+
+fn throttled() -> SessionSpec {
+    let limits = EgressLimits {
+        throttle_after_bytes: 400_000,
+        throttle_bytes_per_second: 200_000,
+        ..EgressLimits::default()
+    };
+    let egress = EgressWish {
+        limits: Some(limits),
+        ..EgressWish::default()
+    };
+    SessionSpec {
+        egress: Some(egress),
+        ..spec(seconds(600))
     }
 }
