@@ -13,7 +13,7 @@ MINUTES ?= 8
 CARGO_DENY := 0.20.2
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 
-.PHONY: help setup image host android-like android-guest packager deb build run lint deny test chaos failpoints fuzz test-android clean-state
+.PHONY: help setup image host android-like android-guest android-tap packager deb build run lint deny test chaos failpoints fuzz test-android clean-state
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,9 @@ android-like: ## the image of the tests that is like an Android device: real adb
 
 android-guest: ## the image of the tests with a kernel of its own: QEMU without KVM, adbd in the guest
 	@tests/android/guest/build
+
+android-tap: ## the image of the tests with a guest behind a tap: a kernel of its own, adbd and Chromium in it
+	@tests/android/tap/build
 
 build: ## the release binary, target/release/chaser
 	@echo "chaser: release binary (the first build takes minutes)"
@@ -61,7 +64,7 @@ deny: ## licences, crates and sources of the lock file; known faults where their
 	@if cargo deny --locked fetch db 2>/dev/null; then cargo deny --locked check advisories; \
 	  else echo "chaser: NOT checked for known faults: https://github.com/RustSec/advisory-db cannot be reached"; fi
 
-test: setup host android-like android-guest packager tests/clients/node_modules lint ## everything, on real Docker and real Chromium
+test: setup host android-like android-guest android-tap packager tests/clients/node_modules lint ## everything, on real Docker and real Chromium
 	@tests/setup
 	$(CARGO_TEST) --locked
 	$(MAKE) --no-print-directory chaos failpoints

@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use super::{Probe, Subject};
-use crate::{docker::Docker, netns};
+use crate::{
+    docker::Docker,
+    netns::{self, Browser},
+};
 
 const SANDBOX: &str = "sandbox";
 const NAMESPACE: &str = "namespace";
@@ -83,7 +86,9 @@ async fn attempt(docker: &Docker, subject: &Subject, name: &str) -> Vec<Probe> {
         Err(error) => return both(error.to_string(), "look at the log of dockerd"),
     };
     let furnished = match netns::pidfd(pid) {
-        Ok(pidfd) => netns::furnish(pidfd.as_fd(), 0).await.map(|_| pidfd),
+        Ok(pidfd) => netns::furnish(pidfd.as_fd(), Browser::Inside, 0)
+            .await
+            .map(|_| pidfd),
         Err(_gone) => return both(last_words(docker, name).await, &mend_sandbox()),
     };
     match furnished {

@@ -8,7 +8,12 @@ use std::{
 
 use tracing::info;
 
-use super::{InstanceError, Tools, driver::Driver, start::SOCKETS, substrate::android};
+use super::{
+    InstanceError, Tools,
+    driver::Driver,
+    start::SOCKETS,
+    substrate::{self, android},
+};
 use crate::{
     model::InstanceId,
     netns,
@@ -116,7 +121,8 @@ impl Driver {
                 (kept.try_clone()?, dial)
             }
             None => {
-                let made = netns::furnish(held.pidfd.as_fd(), SOCKETS).await?;
+                let browser = substrate::browser(self.row.substrate);
+                let made = netns::furnish(held.pidfd.as_fd(), browser, SOCKETS).await?;
                 let egress = made.egress.try_clone()?;
                 held.keep(&self.tools, self.row.id, egress).await;
                 (made.egress, made.dial)

@@ -23,7 +23,7 @@ use super::{
     lend::Held,
     ooms::Ooms,
     strays,
-    substrate::{android::Settled, chromium},
+    substrate::{self, android::Settled, chromium},
 };
 use crate::{
     docker::{Container, ContainerSpec, DockerError, ImageFacts},
@@ -166,10 +166,11 @@ impl<'a> Started<'a> {
     async fn furnish(self) -> Result<Furnished<'a>, StartError> {
         self.asked.go_on("entering its network namespace")?;
         let tools = self.asked.tools;
+        let browser = substrate::browser(self.asked.row.substrate);
         // The browser is on its way up: whatever is needed of it meanwhile is got side by side.
         let furnished = async {
             let pidfd = hold(tools, &self.container).await?;
-            let made = netns::furnish(pidfd.as_fd(), SOCKETS).await?;
+            let made = netns::furnish(pidfd.as_fd(), browser, SOCKETS).await?;
             Ok::<_, StartError>((pidfd, made))
         };
         let journalled = tools.journal.instance(self.asked.row.clone());

@@ -14,7 +14,7 @@ pub enum NetnsError {
     #[error("entering a network namespace needs CAP_SYS_ADMIN and CAP_SYS_PTRACE")]
     Forbidden,
     /// Somebody listens there already.
-    #[error("127.0.0.1:3128 is taken inside the namespace")]
+    #[error("port 3128 is taken inside the namespace")]
     PortTaken,
     /// The kernel said no.
     #[error("could not {doing}")]

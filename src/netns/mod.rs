@@ -13,6 +13,10 @@
 //! The veth pair leads nowhere. It is there because Chrome calls a machine with only `lo` offline
 //! and tells every page so.
 //!
+//! A browser in a guest behind a tap is no nearer to the loopback than another machine ([`Browser`]): for
+//! it the listener is on every address of the namespace, also of taps that come later, and there is
+//! no veth pair, whose network might be the guest's.
+//!
 //! Entering is done by pidfd, never by pid: a number that was reused cannot be entered. It happens
 //! on a thread of its own that ends afterwards, because `setns` changes the thread and a pooled one
 //! would carry the namespace into somebody else's work.
@@ -34,15 +38,24 @@ use tokio::sync::oneshot;
 
 pub use self::error::NetnsError;
 
-/// Where the browser finds its proxy.
+/// Where a browser inside finds its proxy.
 pub const EGRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3128);
 /// Connections queue here while the relay restarts.
 const BACKLOG: i32 = 1024;
 
+/// Where the browser is that a namespace is furnished for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Browser {
+    /// In the namespace itself.
+    Inside,
+    /// In a guest behind a tap that is in the namespace.
+    BehindTap,
+}
+
 /// What [`furnish`] made.
 #[derive(Debug)]
 pub struct Made {
-    /// Listens on [`EGRESS`].
+    /// Listens where its browser comes to: on [`EGRESS`], or on that port of every address.
     pub egress: OwnedFd,
     /// Unconnected and non-blocking, to be connected from outside.
     pub dial: Vec<OwnedFd>,
@@ -60,17 +73,25 @@ pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
-/// Furnishes the network namespace of `pidfd`: the egress listener, `sockets` sockets to dial with,
-/// and the interfaces. Everything but the listener may be there already.
+/// Furnishes the network namespace of `pidfd` for such a `browser`: the egress listener, `sockets` sockets to
+/// dial with, and the interfaces. Everything but the listener may be there already.
 ///
 /// A dropped future leaves the work to end by itself; what it made is closed again.
 ///
 /// # Errors
 /// [`NetnsError`].
-pub async fn furnish(pidfd: BorrowedFd<'_>, sockets: usize) -> Result<Made, NetnsError> {
+pub async fn furnish(
+    pidfd: BorrowedFd<'_>,
+    browser: Browser,
+    sockets: usize,
+) -> Result<Made, NetnsError> {
     inside(pidfd, move || {
-        wifi::set_up()?;
-        let egress = listener().map_err(|error| match Errno::try_from(error) {
+        wifi::set_up(browser)?;
+        let ip = match browser {
+            Browser::Inside => *EGRESS.ip(),
+            Browser::BehindTap => Ipv4Addr::UNSPECIFIED,
+        };
+        let egress = listener(ip).map_err(|error| match Errno::try_from(error) {
             Ok(Errno::EADDRINUSE) => NetnsError::PortTaken,
             Ok(errno) => NetnsError::io("listen", errno.into()),
             Err(error) => NetnsError::io("listen", error),
@@ -125,11 +146,11 @@ fn enter(pidfd: BorrowedFd<'_>) -> Result<(), NetnsError> {
     })
 }
 
-fn listener() -> io::Result<OwnedFd> {
+fn listener(ip: Ipv4Addr) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
     // Connections of an earlier listener may linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
-    socket.bind(&EGRESS.into())?;
+    socket.bind(&SocketAddrV4::new(ip, EGRESS.port()).into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }

@@ -73,7 +73,9 @@ impl Drop for Container {
 #[tokio::test]
 async fn sockets_made_inside_meet_each_other_and_nobody_else() {
     let container = Container::start().await;
-    let made = furnish(container.pidfd().as_fd(), 2).await.unwrap();
+    let made = furnish(container.pidfd().as_fd(), Browser::Inside, 2)
+        .await
+        .unwrap();
     assert_eq!(made.dial.len(), 2);
     let listener = TcpListener::from_std(made.egress.into()).unwrap();
     let dial = TcpSocket::from_std_stream(StdStream::from(made.dial.into_iter().next().unwrap()));
@@ -95,7 +97,11 @@ async fn sockets_made_inside_meet_each_other_and_nobody_else() {
 #[tokio::test]
 async fn the_browser_is_online_and_can_reach_nothing() {
     let container = Container::start().await;
-    drop(furnish(container.pidfd().as_fd(), 0).await.unwrap());
+    drop(
+        furnish(container.pidfd().as_fd(), Browser::Inside, 0)
+            .await
+            .unwrap(),
+    );
     let addresses = container.ip(&["-4", "-o", "address", "show", "dev", STATION]);
     assert!(addresses.contains("inet 192.168."), "{addresses}");
     let link = container.ip(&["-o", "link", "show", "dev", STATION]);
@@ -113,13 +119,51 @@ async fn the_browser_is_online_and_can_reach_nothing() {
 #[tokio::test]
 async fn furnishing_twice_changes_nothing_but_the_port_is_taken() {
     let container = Container::start().await;
-    let made = furnish(container.pidfd().as_fd(), 0).await.unwrap();
-    let again = furnish(container.pidfd().as_fd(), 0).await;
+    let made = furnish(container.pidfd().as_fd(), Browser::Inside, 0)
+        .await
+        .unwrap();
+    let again = furnish(container.pidfd().as_fd(), Browser::Inside, 0).await;
     assert!(matches!(again, Err(NetnsError::PortTaken)), "{again:?}");
     drop(made);
-    drop(furnish(container.pidfd().as_fd(), 1).await.unwrap());
+    drop(
+        furnish(container.pidfd().as_fd(), Browser::Inside, 1)
+            .await
+            .unwrap(),
+    );
     let addresses = container.ip(&["-4", "-o", "address", "show", "dev", STATION]);
     assert_eq!(addresses.lines().count(), 1, "{addresses}");
+}
+
+/// The tap comes later than the listener, as it does in a container that makes its own.
+#[tokio::test]
+async fn who_is_behind_a_tap_comes_to_the_listener_by_the_taps_address() {
+    let container = Container::start().await;
+    let behind = Browser::BehindTap;
+    let made = furnish(container.pidfd().as_fd(), behind, 2).await.unwrap();
+    let links = container.ip(&["-o", "link"]);
+    assert_eq!(links.lines().count(), 1, "nothing but lo: {links}");
+    assert!(links.contains("LOWER_UP"), "{links}");
+
+    for line in [
+        "tuntap add dev tap0 mode tap",
+        "address add 192.168.97.1/30 dev tap0",
+        "link set tap0 up",
+    ] {
+        container.ip(&line.split(' ').collect::<Vec<_>>());
+    }
+    let listener = TcpListener::from_std(made.egress.into()).unwrap();
+    let mut dial = made.dial.into_iter().map(StdStream::from);
+    for address in ["192.168.97.1:3128", "127.0.0.1:3128"] {
+        let dial = TcpSocket::from_std_stream(dial.next().unwrap());
+        let meet = async {
+            let address = address.parse().unwrap();
+            tokio::join!(dial.connect(address), listener.accept())
+        };
+        let (out, accepted) = timeout(PATIENCE, meet).await.unwrap();
+        assert_eq!(out.unwrap().local_addr().unwrap(), accepted.unwrap().1);
+    }
+    let again = furnish(container.pidfd().as_fd(), Browser::Inside, 0).await;
+    assert!(matches!(again, Err(NetnsError::PortTaken)), "{again:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The interfaces of a namespace: `lo`, and a veth pair that makes the browser think it is online.
+//! The interfaces of a namespace: `lo`, and a veth pair that makes a browser inside think it is online.
 //!
 //! `wlan0` has an address of a home network and no route beyond it; its peer `ap0` is in the same
 //! namespace. Everything here may be there already.
@@ -9,14 +9,14 @@ use nix::{errno::Errno, net::if_::if_nametoindex};
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, new_connection};
 use tokio::runtime;
 
-use super::NetnsError;
+use super::{Browser, NetnsError};
 
 const STATION: &str = "wlan0";
 const PEER: &str = "ap0";
 const PREFIX: u8 = 24;
 
 /// Sets the interfaces of this thread's namespace up.
-pub(super) fn set_up() -> Result<(), NetnsError> {
+pub(super) fn set_up(browser: Browser) -> Result<(), NetnsError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -26,7 +26,7 @@ pub(super) fn set_up() -> Result<(), NetnsError> {
             new_connection().map_err(|error| NetnsError::io("open netlink", error))?;
         tokio::select! {
             biased;
-            done = interfaces(handle) => done,
+            done = interfaces(handle, browser) => done,
             () = connection => {
                 let source = io::Error::from(io::ErrorKind::ConnectionAborted);
                 Err(NetnsError::io("use netlink", source))
@@ -35,7 +35,16 @@ pub(super) fn set_up() -> Result<(), NetnsError> {
     })
 }
 
-async fn interfaces(handle: Handle) -> Result<(), NetnsError> {
+async fn interfaces(handle: Handle, browser: Browser) -> Result<(), NetnsError> {
+    raise(&handle, "set lo up", index("lo")?).await?;
+    match browser {
+        Browser::Inside => wlan(&handle).await,
+        // It is online by its tap, and whoever made that sets it up.
+        Browser::BehindTap => Ok(()),
+    }
+}
+
+async fn wlan(handle: &Handle) -> Result<(), NetnsError> {
     let address = home_address().map_err(|error| NetnsError::io("read the namespace", error))?;
     let links = handle.link();
     let pair = LinkVeth::new(STATION, PEER).build();
@@ -44,15 +53,13 @@ async fn interfaces(handle: Handle) -> Result<(), NetnsError> {
     let addresses = handle.address();
     let add = addresses.add(station, address.into(), PREFIX).execute();
     settled("give wlan0 its address", add).await?;
-    for (doing, link) in [
-        ("set lo up", index("lo")?),
-        ("set ap0 up", index(PEER)?),
-        ("set wlan0 up", station),
-    ] {
-        let up = LinkUnspec::new_with_index(link).up();
-        settled(doing, links.set(up.build()).execute()).await?;
-    }
-    Ok(())
+    raise(handle, "set ap0 up", index(PEER)?).await?;
+    raise(handle, "set wlan0 up", station).await
+}
+
+async fn raise(handle: &Handle, doing: &'static str, link: u32) -> Result<(), NetnsError> {
+    let up = LinkUnspec::new_with_index(link).up();
+    settled(doing, handle.link().set(up.build()).execute()).await
 }
 
 fn index(name: &str) -> Result<u32, NetnsError> {

@@ -124,7 +124,7 @@ impl Stable {
         let container = container.context("the baseline's container ended at once")?;
         let namespace = Namespace(netns::pidfd(container.pid)?);
         let (made, path) = tokio::join!(
-            netns::furnish(namespace.0.as_fd(), 0),
+            netns::furnish(namespace.0.as_fd(), netns::Browser::Inside, 0),
             namespace.devtools_path()
         );
         let listener = StdListener::from(made?.egress);

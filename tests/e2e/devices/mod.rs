@@ -1,9 +1,10 @@
 //! Android devices as sessions: what any of them must do ([`any`]), what only one that fails on command can
 //! show ([`knobs`]), or one whose Chrome lacks something ([`old`]), or one that lets nobody in without a key
 //! ([`keys`]), how customers come by one ([`ordered`]), and by one that was booted before ([`parked`]) or boots already ([`taken_over`]). What
-//! does not need Android is shown on a real guest as well ([`guest`]).
+//! does not need Android is shown on a real guest as well ([`guest`]), and all of it on one behind a tap ([`behind_tap`]).
 
 mod any;
+mod behind_tap;
 mod guest;
 mod keys;
 mod knobs;
@@ -43,12 +44,16 @@ struct Ordered {
 impl Ordered {
     fn from_environment() -> Self {
         let real = std::env::var_os("ANDROID_E2E_IMAGE").and_then(|image| image.into_string().ok());
-        let kind = std::env::var_os("ANDROID_E2E_KIND");
-        let emulator = kind.is_some_and(|kind| kind == "emulator");
+        let kind = std::env::var_os("ANDROID_E2E_KIND").unwrap_or_default();
         match real {
-            Some(image) if emulator => Self {
+            Some(image) if kind == "emulator" => Self {
                 substrate: Substrate::Emulator,
                 section: "substrate.emulator",
+                lines: vec![format!("image = \"{image}\"")],
+            },
+            Some(image) if kind == "cuttlefish" => Self {
+                substrate: Substrate::Cuttlefish,
+                section: "substrate.cuttlefish",
                 lines: vec![format!("image = \"{image}\"")],
             },
             Some(image) => Self {

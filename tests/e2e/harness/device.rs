@@ -19,6 +19,8 @@ use super::{docker, inside, patience::eventually, seconds};
 const IMAGE: &str = "chaser-tests/android-like:latest";
 /// What `make android-guest` builds.
 const GUEST: &str = "chaser-tests/android-guest:latest";
+/// What `make android-tap` builds.
+const BEHIND_TAP: &str = "chaser-tests/android-tap:latest";
 /// How long an adbd may take for its greeting.
 pub const GREETING: Duration = Duration::from_secs(2);
 
@@ -32,6 +34,11 @@ pub fn require_guest() -> String {
     required(GUEST, "android-guest")
 }
 
+/// The guest behind a tap, which has a kernel of its own and a browser.
+pub fn require_behind_tap() -> String {
+    required(BEHIND_TAP, "android-tap")
+}
+
 /// Fails where there is nothing to test with: a missing device is never a pass.
 fn required(image: &str, target: &str) -> String {
     assert!(
@@ -39,6 +46,18 @@ fn required(image: &str, target: &str) -> String {
         "the image {image} is missing: `make {target}` builds it"
     );
     image.to_owned()
+}
+
+/// A socket to a port of a container's own.
+pub fn dial(container: &str, port: u16) -> std::io::Result<TcpStream> {
+    let pid = docker::pid(container).expect("it runs");
+    let stream = inside(pid, move || {
+        let stream = StdStream::connect(("127.0.0.1", port))?;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok::<_, std::io::Error>(stream)
+    })?;
+    TcpStream::from_std(stream)
 }
 
 /// A device without a network; gone with its owner.
@@ -97,14 +116,7 @@ impl Device {
 
     /// A socket to a port of its own.
     fn dial_port(&self, port: u16) -> std::io::Result<TcpStream> {
-        let pid = docker::pid(&self.name).expect("it runs");
-        let stream = inside(pid, move || {
-            let stream = StdStream::connect(("127.0.0.1", port))?;
-            stream.set_nonblocking(true)?;
-            stream.set_nodelay(true)?;
-            Ok::<_, std::io::Error>(stream)
-        })?;
-        TcpStream::from_std(stream)
+        dial(&self.name, port)
     }
 
     /// A greeted connection.

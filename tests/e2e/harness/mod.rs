@@ -43,7 +43,10 @@ pub use agent::Agent;
 pub use cdp::Cdp;
 pub use chaser::{Chaser, Setup};
 pub use connections::ToDevTools;
-pub use device::{Bridge, Device, require_guest as android_guest, require_image as android_like};
+pub use device::{
+    Bridge, Device, GREETING, dial, require_behind_tap as android_tap,
+    require_guest as android_guest, require_image as android_like,
+};
 pub use dns::Dns;
 pub use docker_door::{DockerDoor, Door};
 pub use inside::inside;

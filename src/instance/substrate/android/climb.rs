@@ -193,8 +193,7 @@ impl Climber<'_> {
     }
 
     async fn settings(&self) -> Result<Seen, AdbError> {
-        // One without is never ordered.
-        let (adb, proxy) = (self.adb()?, self.of.kind.proxy.unwrap_or_default());
+        let (adb, proxy) = (self.adb()?, self.of.kind.proxy);
         let flags = told::flags(proxy);
         // A time that Android's file systems can hold; nobody looks at it.
         let pushed = adb.push(

@@ -222,9 +222,6 @@ impl Settled {
                  `substrate.{name}.allow_privileged` is off"
             ));
         }
-        if self.kind.proxy.is_none() {
-            return Err("its guest's network has no way to a session's egress yet".to_owned());
-        }
         if self.device.image.is_empty() {
             return Err(format!("no image is named: `substrate.{name}.image`"));
         }
@@ -251,6 +248,8 @@ mod tests {
         let cuttlefish = config.settled(Substrate::Cuttlefish).unwrap();
         assert_eq!(cuttlefish.kind.adb_port, 6520);
         assert_eq!(cuttlefish.least_ttl(), Duration::from_secs(560));
+        let why = cuttlefish.supply(&Ability::default()).unwrap_err();
+        assert!(why.contains("kvm"), "{why}");
     }
 
     #[test]

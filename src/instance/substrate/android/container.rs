@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use super::Settled;
 use crate::{docker::ContainerSpec, host::Need, instance::substrate::SECCOMP};
 
@@ -33,6 +35,8 @@ pub fn container(of: &Settled, binders: Option<&[String; 3]>, runtime: &str) -> 
     }
     if of.needs.is_empty() {
         security_opt.push(format!("seccomp={SECCOMP}"));
+    } else if of.needs.contains(&Need::VhostVsock) && !privileged {
+        security_opt.push(format!("seccomp={}", rules_with_vsock()));
     }
     ContainerSpec {
         image: of.device.image.clone(),
@@ -64,6 +68,29 @@ pub fn container(of: &Settled, binders: Option<&[String; 3]>, runtime: &str) -> 
         log_max_bytes: LOG_BYTES,
         stop_signal: None,
     }
+}
+
+/// The rules of a browser's container, with what those of a guest's machine use beside it: named pipes, asynchronous
+/// files, and sockets of the family between host and guest, which the rules of newer Dockers give nobody.
+fn rules_with_vsock() -> String {
+    const AF_VSOCK: u32 = 40;
+    let allow = "SCMP_ACT_ALLOW";
+    let files = [
+        "io_cancel",
+        "io_destroy",
+        "io_getevents",
+        "io_setup",
+        "io_submit",
+        "mknod",
+        "mknodat",
+    ];
+    let family = json!([{ "index": 0, "value": AF_VSOCK, "op": "SCMP_CMP_EQ" }]);
+    let mut rules: Value = serde_json::from_str(SECCOMP).unwrap_or_default();
+    if let Some(listed) = rules["syscalls"].as_array_mut() {
+        listed.push(json!({ "names": files, "action": allow }));
+        listed.push(json!({ "names": ["socket"], "action": allow, "args": family }));
+    }
+    rules.to_string()
 }
 
 #[cfg(test)]
@@ -108,8 +135,23 @@ mod tests {
         assert!(!emulator.privileged && emulator.cap_add.is_empty());
         let cuttlefish = spec(Substrate::Cuttlefish, &["usual"]);
         assert_eq!(cuttlefish.devices.len(), 4);
+        assert_eq!(cuttlefish.cap_drop, ["ALL"]);
         assert_eq!(cuttlefish.cap_add, ["NET_ADMIN"]);
         assert!(!cuttlefish.privileged);
+        let vsock = |spec: &ContainerSpec| {
+            let rules = (spec.security_opt.iter()).find_map(|one| one.strip_prefix("seccomp="));
+            rules.is_some_and(|rules| {
+                let rules: Value = serde_json::from_str(rules).unwrap();
+                assert_eq!(rules["defaultAction"], "SCMP_ACT_ERRNO");
+                let mut listed = rules["syscalls"].as_array().unwrap().iter();
+                listed.any(|rule| rule["names"][0] == "socket" && rule["args"][0]["value"] == 40)
+            })
+        };
+        assert!(
+            vsock(&cuttlefish),
+            "the rules of newer Dockers let nobody have one"
+        );
+        assert!(!vsock(&emulator) && !vsock(&spec(Substrate::Cuttlefish, &[])));
         let redroid = spec(Substrate::Redroid, &["usual"]);
         assert!(redroid.privileged);
         assert_eq!(redroid.volumes, ["/data"]);

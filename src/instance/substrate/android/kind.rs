@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{host::Need, model::Substrate};
+use crate::{host::Need, model::Substrate, netns::Browser};
 
 const GIB: u64 = 1 << 30;
 
@@ -16,9 +16,10 @@ pub struct Kind {
     pub needs: &'static [Need],
     /// Where its adbd listens, on 127.0.0.1 of its own namespace.
     pub adb_port: u16,
-    /// Where its browser finds the session's egress listener (127.0.0.1:3128 of the namespace); `None`: it
-    /// cannot come there.
-    pub proxy: Option<&'static str>,
+    /// Where its browser is, as the namespace sees it.
+    pub browser: Browser,
+    /// Where that finds the session's egress listener.
+    pub proxy: &'static str,
     /// From the start of the container to `sys.boot_completed`.
     pub boot: Duration,
     /// Memory of the container, bytes.
@@ -31,8 +32,9 @@ const EMULATOR: Kind = Kind {
     substrate: Substrate::Emulator,
     needs: &[Need::Kvm],
     adb_port: 5555,
-    // The host's loopback, as the guest's network of QEMU has it.
-    proxy: Some("10.0.2.2:3128"),
+    // QEMU's network is sockets of the namespace, and has its loopback under this address.
+    browser: Browser::Inside,
+    proxy: "10.0.2.2:3128",
     boot: Duration::from_secs(240),
     memory_bytes: 6 * GIB,
     cpu_millis: 4_000,
@@ -42,7 +44,8 @@ const REDROID: Kind = Kind {
     substrate: Substrate::Redroid,
     needs: &[Need::Binder, Need::Privileged],
     adb_port: 5555,
-    proxy: Some("127.0.0.1:3128"),
+    browser: Browser::Inside,
+    proxy: "127.0.0.1:3128",
     boot: Duration::from_secs(90),
     memory_bytes: 3 * GIB,
     cpu_millis: 4_000,
@@ -58,8 +61,9 @@ const CUTTLEFISH: Kind = Kind {
         Need::NetAdmin,
     ],
     adb_port: 6520,
-    // Its guest stands behind a tap, where nothing listens yet.
-    proxy: None,
+    // The gateway of its mobile network, which is the address of the tap in the namespace.
+    browser: Browser::BehindTap,
+    proxy: "192.168.97.1:3128",
     boot: Duration::from_secs(500),
     memory_bytes: 6 * GIB,
     cpu_millis: 4_000,
