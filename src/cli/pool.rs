@@ -25,6 +25,7 @@ pub(super) fn json(pool: &[pb::PoolProfile]) -> Vec<Value> {
             "starting": of.starting,
             "hits": of.hits,
             "misses": of.misses,
+            "taken_over": of.taken_over,
             "refills": of.refills,
             "last_refill_seconds": seconds(of.last_refill.as_ref()),
             "oldest_seconds": seconds(of.oldest.as_ref()),
@@ -42,6 +43,7 @@ pub(super) fn show(pool: Vec<pb::PoolProfile>) {
         ("TARGET", Align::Right),
         ("HITS", Align::Right),
         ("MISSES", Align::Right),
+        ("TAKEN OVER", Align::Right),
         ("LAST REFILL", Align::Right),
         ("OLDEST", Align::Right),
     ]);
@@ -56,6 +58,7 @@ pub(super) fn show(pool: Vec<pb::PoolProfile>) {
             of.target.to_string(),
             of.hits.to_string(),
             of.misses.to_string(),
+            of.taken_over.to_string(),
             shown(of.last_refill.as_ref()),
             shown(of.oldest.as_ref()),
         ]);

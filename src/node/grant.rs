@@ -61,7 +61,7 @@ impl Node {
                 return Err(error);
             }
         };
-        pool.ordered(&kind, matches!(found, Found::Parked(_)));
+        pool.ordered(&kind, &found);
         let given = match found {
             Found::Nothing => Given::Nothing,
             Found::Parked(slot) => {

@@ -64,7 +64,7 @@ impl PoolGauges {
         );
         registry.register(
             "claims",
-            "Orders of a kept profile, by whether they found one",
+            "Orders of a kept profile, by what they found: one, a boot under way, or neither",
             self.claims.clone(),
         );
         registry.register("refills", "How many became ready", self.refills.clone());
@@ -95,7 +95,11 @@ impl PoolGauges {
                 let slots = self.slots.get_or_create(&Slots { profile, state });
                 slots.set(count.into());
             }
-            for (outcome, count) in [("hit", of.hits), ("miss", of.misses)] {
+            for (outcome, count) in [
+                ("hit", of.hits),
+                ("taken_over", of.taken_over),
+                ("miss", of.misses),
+            ] {
                 let profile = of.profile.clone();
                 show(
                     &self.claims.get_or_create(&Claim { profile, outcome }),
@@ -136,6 +140,7 @@ mod tests {
             profile: "default".to_owned(),
             parked: 3,
             hits: 7,
+            taken_over: 4,
             refilling: Duration::from_millis(1500).try_into().ok(),
             retired: std::collections::HashMap::from([("aged".to_owned(), 2)]),
             ..pb::PoolProfile::default()
@@ -145,6 +150,7 @@ mod tests {
         for line in [
             "slots{profile=\"default\",state=\"parked\"} 3",
             "claims_total{profile=\"default\",outcome=\"hit\"} 7",
+            "claims_total{profile=\"default\",outcome=\"taken_over\"} 4",
             "refilling_seconds_total{profile=\"default\"} 1.5",
             "retired_total{profile=\"default\",reason=\"aged\"} 2",
         ] {

@@ -244,6 +244,7 @@ fn pool_profile(of: PoolProfile) -> pb::PoolProfile {
         starting: count(of.starting),
         hits: of.hits,
         misses: of.misses,
+        taken_over: of.taken_over,
         refills: of.refills,
         refilling: duration(of.refilling),
         last_refill: of.last_refill.and_then(duration),

@@ -25,6 +25,7 @@ fn pool(parked: usize) -> Vec<PoolProfile> {
         starting: 0,
         hits: 0,
         misses: 0,
+        taken_over: 0,
         refills: 0,
         refilling: Duration::ZERO,
         last_refill: None,

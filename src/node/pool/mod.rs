@@ -161,15 +161,15 @@ impl Pool {
         }
     }
 
-    /// An order of this kind was admitted, onto a parked one or not.
-    pub(super) fn ordered(&self, kind: &Kind, hit: bool) {
+    /// An order of this kind was admitted, and found this.
+    pub(super) fn ordered(&self, kind: &Kind, found: &Found) {
         if !self.keeps(kind) {
             return;
         }
         let now = boot_now().map_or(0, |now| now.micros);
         let mut state = self.inner.state.lock();
-        state.tally(kind).order(hit, now);
-        if !hit && !kind.is_device() {
+        state.tally(kind).order(found, now);
+        if !matches!(found, Found::Parked(_)) && !kind.is_device() {
             state.took(false, &self.inner.config);
         }
         self.inner.wake.notify_one();

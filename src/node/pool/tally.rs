@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Config, kind::Kept, plan, plan::Demand, shelf::Retired};
+use super::{Config, Found, kind::Kept, plan, plan::Demand, shelf::Retired};
 
 /// How long a refill is taken to last before one was seen.
 const FIRST_GUESS: Duration = Duration::from_secs(2);
@@ -22,6 +22,8 @@ pub struct PoolProfile {
     pub hits: u64,
     /// Orders that found none.
     pub misses: u64,
+    /// Orders that took over a boot that was under way.
+    pub taken_over: u64,
     /// How many became ready.
     pub refills: u64,
     /// How long that took for all of them together, from the decision to the shelf.
@@ -40,6 +42,7 @@ pub(super) struct Tally {
     demand: Demand,
     hits: u64,
     misses: u64,
+    taken_over: u64,
     refills: u64,
     refilling: Duration,
     last_refill: Option<Duration>,
@@ -47,14 +50,15 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// An order was admitted, onto a parked one or not.
-    pub(super) fn order(&mut self, hit: bool, now_micros: u64) {
+    /// An order was admitted, and found this.
+    pub(super) fn order(&mut self, found: &Found, now_micros: u64) {
         self.demand.order(now_micros);
-        if hit {
-            self.hits += 1;
-        } else {
-            self.misses += 1;
-        }
+        let count = match found {
+            Found::Parked(_) => &mut self.hits,
+            Found::Booting(..) => &mut self.taken_over,
+            Found::Nothing => &mut self.misses,
+        };
+        *count += 1;
     }
 
     /// One became ready.
@@ -83,6 +87,7 @@ impl Tally {
             starting: 0,
             hits: self.hits,
             misses: self.misses,
+            taken_over: self.taken_over,
             refills: self.refills,
             refilling: self.refilling,
             last_refill: self.last_refill,

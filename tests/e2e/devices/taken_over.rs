@@ -71,7 +71,10 @@ async fn an_order_takes_over_the_boot_that_is_under_way_where_there_is_no_other_
     let chaser = one_place(&lab).await;
     let device = booting_beside(&chaser, &BTreeSet::new()).await;
     let session = waits_for(&chaser, &device).await;
-    assert_eq!(pool(&chaser).await.starting, 0, "it is the session's");
+    let counted = pool(&chaser).await;
+    assert_eq!(counted.starting, 0, "it is the session's");
+    let claims = (counted.hits, counted.taken_over, counted.misses);
+    assert_eq!(claims, (0, 1, 0));
     eventually("its boot is told", seconds(30), async || {
         let now = session.get().await;
         (now["progress"]["step"] == "boot").then_some(())
