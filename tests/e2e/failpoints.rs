@@ -5,11 +5,13 @@
 
 use chaser::wire::node::{
     Blame, DrainRequest, EgressLimits, EgressWish, EndReason, NodeState, Phase, ProvisionRequest,
-    SessionSpec, TeardownRequest, UncordonRequest,
+    SessionSpec, Substrate, TeardownRequest, UncordonRequest,
 };
 use tonic::Code;
 
-use crate::harness::{Agent, Cdp, docker, eventually, lab, processes, seconds, session_id, spec};
+use crate::harness::{
+    Agent, Cdp, android_like, docker, eventually, lab, processes, seconds, session_id, spec,
+};
 
 /// What the next agent makes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,25 @@ const UP: &[(&str, Then)] = &[
     ("instance Bound Publish", Then::Error),
     ("session ready Journal", Then::Ready),
     ("session ready Publish", Then::Ready),
+];
+
+/// Of a session that took over a boot of the pool's: before it waits for that boot, and after.
+const TAKEN_OVER: [&[(&str, Then)]; 2] = [
+    &[
+        ("session ordered", Then::Error),
+        ("session expected", Then::Error),
+    ],
+    &[
+        ("start handed over", Then::Error),
+        ("start attached", Then::Error),
+        ("instance Parked Journal", Then::Error),
+        ("instance Parked Publish", Then::Error),
+        ("instance Bound Journal", Then::Error),
+        ("instance Bound Bind", Then::Error),
+        ("instance Bound Publish", Then::Error),
+        ("session ready Journal", Then::Ready),
+        ("session ready Publish", Then::Ready),
+    ],
 ];
 
 /// On the way down, which ends as it was asked to wherever it was left.
@@ -141,6 +162,78 @@ async fn a_death_at_any_step_of_the_way_down_ends_as_it_was_asked_to() {
         agent.death(point).await;
         next(&mut agent).await;
         is_over(&agent, &id, EndReason::ClientDelete, point).await;
+    }
+}
+
+/// The container of the pool's boot, which is not this one.
+async fn booting_beside(agent: &Agent, other: &str) -> String {
+    eventually("a device boots for the pool", seconds(30), async || {
+        let here = docker::containers_of(&agent.node_id);
+        let new = here.into_iter().find(|one| one != other)?;
+        docker::exec(&new, "test -d /data/local/tmp").then_some(new)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_any_step_after_a_takeover_leaves_nothing_of_the_boot_or_a_session_that_serves()
+{
+    let (lab, _origin) = lab();
+    let config = format!(
+        "[substrate.redroid]\nimage = \"{}\"\nneeds = []\nmemory_bytes = 1073741824\nwarm = 1\n\
+         arguments = [\"androidboot.test.boot_delay=never\"]\n",
+        android_like()
+    );
+    let mut agent = Agent::start(&lab, &config).await;
+    let [before, after] = TAKEN_OVER.map(|points| points.iter());
+    let points = before
+        .map(|at| (at, false))
+        .chain(after.map(|at| (at, true)));
+    let mut last = booting_beside(&agent, "").await;
+    for ((point, then), boots) in points {
+        assert_eq!(agent.terminate(seconds(10)), Some(0));
+        agent.launch_to_die_at(point);
+        agent.wait_until(NodeState::Ready).await;
+        let device = booting_beside(&agent, &last).await;
+        let id = session_id();
+        let order = ProvisionRequest {
+            session_id: id.clone(),
+            spec: Some(SessionSpec {
+                substrate: Substrate::Redroid.into(),
+                ..spec(seconds(900))
+            }),
+            wait: false,
+        };
+        // The answer may die with the agent.
+        drop(agent.node.dial().await.provision(order).await);
+        if boots {
+            let pool = agent.node.status().await.pool;
+            assert_eq!(pool[0].taken_over, 1, "{point}: {pool:?}");
+            let done = "setprop init.svc.bootanim stopped; setprop sys.boot_completed 1";
+            assert!(docker::exec(&device, done));
+        }
+        agent.death(point).await;
+        next(&mut agent).await;
+        if *then == Then::Ready {
+            let session = agent.node.session(&id).await.unwrap();
+            assert_eq!(session.phase(), Phase::Ready, "{point}");
+            let url = format!("ws://{}/sessions/{id}", agent.cdp);
+            let mut cdp = Cdp::open(&url).await;
+            let version = cdp.call("Browser.getVersion", serde_json::json!({})).await;
+            version.unwrap();
+            agent.node.teardown(&id).await.unwrap();
+        }
+        eventually(&format!("over after `{point}`"), seconds(20), async || {
+            let session = agent.node.session(&id).await.unwrap();
+            let gone = !docker::containers_of(&agent.node_id).contains(&device);
+            (session.phase() == Phase::Ended && gone).then(|| {
+                let error = session.end_reason() == EndReason::Error;
+                assert_eq!(error, *then == Then::Error, "{point}: {session:?}");
+                assert!(error != session.ready_at.is_some(), "{point}: {session:?}");
+            })
+        })
+        .await;
+        last = booting_beside(&agent, &device).await;
     }
 }
 
