@@ -108,6 +108,22 @@ async fn is_over(agent: &Agent, id: &str, reason: EndReason, point: &str) {
     .await;
 }
 
+/// The session is ready, its browser answers, and then a client deletes it.
+async fn serves_until_it_is_deleted(agent: &Agent, id: &str, point: &str) {
+    let session = agent.node.session(id).await.unwrap();
+    assert_eq!(session.phase(), Phase::Ready, "{point}");
+    answers(agent, id).await;
+    agent.node.teardown(id).await.unwrap();
+}
+
+/// The session's browser answers a client.
+async fn answers(agent: &Agent, id: &str) {
+    let url = format!("ws://{}/sessions/{id}", agent.cdp);
+    let mut cdp = Cdp::open(&url).await;
+    let version = cdp.call("Browser.getVersion", serde_json::json!({})).await;
+    version.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_at_any_step_of_the_way_up_leaves_nothing_or_a_session_that_serves() {
     let (lab, _origin) = lab();
@@ -127,13 +143,7 @@ async fn a_death_at_any_step_of_the_way_up_leaves_nothing_or_a_session_that_serv
         agent.death(point).await;
         next(&mut agent).await;
         if *then == Then::Ready {
-            let session = agent.node.session(&id).await.unwrap();
-            assert_eq!(session.phase(), Phase::Ready, "{point}");
-            let url = format!("ws://{}/sessions/{id}", agent.cdp);
-            let mut cdp = Cdp::open(&url).await;
-            let version = cdp.call("Browser.getVersion", serde_json::json!({})).await;
-            version.unwrap();
-            agent.node.teardown(&id).await.unwrap();
+            serves_until_it_is_deleted(&agent, &id, point).await;
             is_over(&agent, &id, EndReason::ClientDelete, point).await;
         } else {
             is_over(&agent, &id, EndReason::Error, point).await;
@@ -215,13 +225,7 @@ async fn a_death_at_any_step_after_a_takeover_leaves_nothing_of_the_boot_or_a_se
         agent.death(point).await;
         next(&mut agent).await;
         if *then == Then::Ready {
-            let session = agent.node.session(&id).await.unwrap();
-            assert_eq!(session.phase(), Phase::Ready, "{point}");
-            let url = format!("ws://{}/sessions/{id}", agent.cdp);
-            let mut cdp = Cdp::open(&url).await;
-            let version = cdp.call("Browser.getVersion", serde_json::json!({})).await;
-            version.unwrap();
-            agent.node.teardown(&id).await.unwrap();
+            serves_until_it_is_deleted(&agent, &id, point).await;
         }
         eventually(&format!("over after `{point}`"), seconds(20), async || {
             let session = agent.node.session(&id).await.unwrap();
@@ -306,10 +310,7 @@ async fn what_an_older_relay_lacks_is_refused_by_name_until_it_is_started_again(
     let again = async || agent.node.provision(&id, slowed.clone()).await.ok();
     eventually("the order is served", seconds(30), again).await;
     assert_ne!(agent.relay_pid(), older);
-    let url = format!("ws://{}/sessions/{lives}", agent.cdp);
-    let mut cdp = Cdp::open(&url).await;
-    let version = cdp.call("Browser.getVersion", serde_json::json!({})).await;
-    version.unwrap();
+    answers(&agent, &lives).await;
 }
 
 fn throttled() -> SessionSpec {

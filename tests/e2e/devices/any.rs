@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use chaser::wire::node::{Blame, EndReason, Phase};
 
-use super::{Ordered, cdp_url};
-use crate::harness::{Bytes, Library, docker, eventually, lab, seconds};
+use super::{Ordered, cdp_url, meter_and_origin_agree};
+use crate::harness::{Library, docker, eventually, lab, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_is_driven_metered_and_taken_back_like_any_session() {
@@ -27,15 +27,7 @@ async fn a_device_is_driven_metered_and_taken_back_like_any_session() {
         assert!(!shown.text.contains("CNXN"), "{}", shown.text);
     }
     assert!(origin.bytes_of(ip).down > 0, "it came from its own address");
-    eventually("meter and origin agree", seconds(10), async || {
-        let traffic = chaser.node.session(&session.id).await.unwrap().traffic?;
-        let seen = Bytes {
-            up: traffic.up,
-            down: traffic.down,
-        };
-        (seen == origin.bytes_of(ip)).then_some(())
-    })
-    .await;
+    meter_and_origin_agree(&chaser, &session, &origin).await;
 
     let container = chaser.container(&session.id).await;
     let network = docker::inspect(&container, "{{.HostConfig.NetworkMode}}");

@@ -10,9 +10,9 @@ use chaser::{
 };
 use serde_json::json;
 
-use super::{Ordered, cdp_url};
+use super::{Ordered, cdp_url, meter_and_origin_agree};
 use crate::harness::{
-    Bytes, GREETING, Library, Trap, android_tap, dial, docker, eventually, lab, processes, seconds,
+    GREETING, Library, Trap, android_tap, dial, docker, eventually, lab, processes, seconds,
 };
 
 /// The kind's own proxy, adbd and network; of what it needs of a host what this guest needs as well.
@@ -88,15 +88,7 @@ async fn a_guest_behind_a_tap_is_driven_and_metered_and_comes_to_the_listener_an
         answer.as_ref().is_some_and(|a| a.contains(" 200 ")),
         "{answer:?}"
     );
-    eventually("meter and origin agree", seconds(10), async || {
-        let traffic = chaser.node.session(&session.id).await.unwrap().traffic?;
-        let seen = Bytes {
-            up: traffic.up,
-            down: traffic.down,
-        };
-        (seen == origin.bytes_of(ip)).then_some(())
-    })
-    .await;
+    meter_and_origin_agree(&chaser, &session, &origin).await;
 
     let before = origin.connections();
     let trap = Trap::on_the_side_of(&lab, SocketAddr::new(lab.host_ip(), 20080), &tasks);

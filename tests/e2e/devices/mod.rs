@@ -19,7 +19,9 @@ use chaser::wire::node::{Phase, Session, SessionSpec, Substrate};
 use serde_json::Value;
 use tonic::Code;
 
-use crate::harness::{Chaser, Lab, Setup, android_like, lab, seconds, session_id, spec};
+use crate::harness::{
+    Bytes, Chaser, Lab, Origin, Setup, android_like, eventually, lab, seconds, session_id, spec,
+};
 
 const DEVICES: [Substrate; 3] = [
     Substrate::Emulator,
@@ -105,6 +107,20 @@ impl Ordered {
 
 fn cdp_url(chaser: &Chaser, session: &Session) -> String {
     format!("ws://{}/sessions/{}", chaser.cdp, session.id)
+}
+
+/// What the session's meter says is to the byte what came to the origin from its address.
+async fn meter_and_origin_agree(chaser: &Chaser, session: &Session, origin: &Origin) {
+    let ip = session.egress_ip.parse().unwrap();
+    eventually("meter and origin agree", seconds(10), async || {
+        let traffic = chaser.node.session(&session.id).await.unwrap().traffic?;
+        let seen = Bytes {
+            up: traffic.up,
+            down: traffic.down,
+        };
+        (seen == origin.bytes_of(ip)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
