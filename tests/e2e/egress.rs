@@ -3,10 +3,14 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
 use chaser::runtime::Tasks;
 use futures::future::join_all;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 
 use crate::harness::{Chaser, Client, Dns, Lab, Library, Setup, Trap, eventually, lab, seconds};
 
@@ -133,6 +137,103 @@ async fn nothing_private_is_reachable_from_a_page() {
         chaser.logs().contains("169.254.169.254"),
         "the log names what was refused"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_a_page_what_is_refused_is_a_host_that_cannot_be_reached() {
+    let (lab, origin) = lab();
+    let chaser = Chaser::start(&lab).await;
+    let order = json!({ "limits": { "requests_per_minute": 30 } });
+    let answer = chaser.api.post("/v1/sessions?wait=ready", &order).await;
+    let session = chaser.api.adopt(&answer.body);
+    let mut client = Library::Patchright.connect(&session.cdp_url).await;
+    for url in [
+        format!("http://{METADATA}/"),
+        format!("http://{}:81/", lab.origin_ip()),
+    ] {
+        let error = client.attempt(&url).await.error.unwrap();
+        assert!(error.contains("net::ERR_EMPTY_RESPONSE"), "{url}: {error}");
+    }
+    client.goto(&origin.http("/here")).await;
+    // Its name for the page, and all that the page's own record of it says.
+    let look = |url: String| {
+        format!(
+            "fetch('{url}', {{ mode: 'no-cors' }}).then((r) => r.type, (e) => `${{e}}`).then((outcome) => {{
+                const {{ responseStatus, transferSize, encodedBodySize, nextHopProtocol }} =
+                    performance.getEntriesByName('{url}')[0] ?? {{}};
+                return {{ outcome, responseStatus, transferSize, encodedBodySize, nextHopProtocol }};
+            }})"
+        )
+    };
+    let refused = client.evaluate(&look(format!("http://{METADATA}/x"))).await;
+    let nobody = look(format!("http://{}:81/x", lab.origin_ip()));
+    assert_eq!(refused["outcome"], "TypeError: Failed to fetch");
+    assert_eq!(refused, client.evaluate(&nobody).await);
+    // On a connection that has carried others a browser asks once more: each counts once.
+    let before = chaser.counter(REFUSED).await;
+    let failed = client
+        .evaluate(
+            "(async () => {
+                let failed = 0;
+                for (let n = 0; n < 40; n++) {
+                    await fetch('/' + n).then((r) => r.text(), () => failed++);
+                }
+                return failed;
+            })()",
+        )
+        .await;
+    let failed = failed.as_u64().unwrap();
+    assert!((5..40).contains(&failed), "{failed}");
+    assert_eq!(chaser.counter(REFUSED).await - before, failed);
+    assert!(chaser.logs().contains("request_limit"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_answers_nonsense_is_asked_once_and_its_page_sees_an_error() {
+    let (lab, _origin) = lab();
+    let tasks = Tasks::default();
+    let address = SocketAddr::new(lab.origin_ip(), 8000);
+    let listener = lab.listen(address);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let each = tasks.clone();
+    tasks.spawn("nonsense", |_stop| async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let heard = Arc::clone(&heard);
+            each.spawn("nonsense connection", |_stop| async move {
+                let mut stream = BufStream::new(stream);
+                let mut line = String::new();
+                while matches!(stream.read_line(&mut line).await, Ok(1..)) {
+                    if let Some((method, _)) = line.split_once(" /") {
+                        heard.lock().push(method.to_owned());
+                    }
+                    if line == "\r\n" {
+                        let answer = match heard.lock().last().map(String::as_str) {
+                            Some("GET") => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+                            _ => "SSH-2.0-OpenSSH_9\r\n\r\n",
+                        };
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                        stream.flush().await.unwrap();
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    let chaser = Chaser::start(&lab).await;
+    let session = chaser.api.ready_session().await;
+    let mut client = Library::Patchright.connect(&session.cdp_url).await;
+    client.goto(&format!("http://{address}/")).await;
+    let order = "fetch('/').then((r) => r.text())
+        .then(() => fetch('/order', { method: 'POST' })).then((r) => r.status, (e) => `${e}`)";
+    assert_eq!(client.evaluate(order).await, "TypeError: Failed to fetch");
+    let posts = asked
+        .lock()
+        .iter()
+        .filter(|method| *method == "POST")
+        .count();
+    assert_eq!(posts, 1, "{:?}", asked.lock());
+    assert_eq!(chaser.counter(REFUSED).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

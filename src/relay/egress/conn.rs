@@ -14,7 +14,7 @@ use super::{
     head::{Request, Target},
     outer::Outer,
     proxy,
-    refusal::{Reason, Refusal},
+    refusal::{Reason, Refusal, Silence},
     shared::Shared,
     socks, socks_words,
     source::{NoHead, Sink, Source},
@@ -50,7 +50,7 @@ pub(super) enum Next {
 /// Why a request was not served.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// It is answered here; nothing was answered yet.
+    /// It is refused; nothing was answered yet.
     Refused(Refusal),
     /// One side broke: so must the other.
     Broken,
@@ -85,33 +85,43 @@ async fn converse(stream: TcpStream, shared: &Shared) -> Option<(Client, Outer)>
     if client.up.buffered().first() == Some(&socks_words::VERSION) {
         return socks::serve(client, shared).await;
     }
-    let mut kept = None;
+    let (mut kept, mut served) = (None, None);
     loop {
         let request = match client.request().await {
             Ok(request) => request,
             Err(NoHead::Gone) => return None,
             Err(NoHead::Refused(refusal)) => {
                 shared.note(&refusal, None);
-                client.refuse(&refusal.response()).await;
+                client.close().await;
                 return None;
             }
         };
         let to = request.target.authority().clone();
-        let outcome = match request.target {
-            Target::Tunnel(_) => {
-                drop(request);
-                tunnel::open(&mut client, shared, &to, tunnel::ESTABLISHED).await
-            }
-            Target::Plain { .. } => proxy::exchange(&mut client, &mut kept, shared, request).await,
+        let tunnels = matches!(request.target, Target::Tunnel(_));
+        let outcome = if tunnels {
+            drop(request);
+            tunnel::open(&mut client, shared, &to, tunnel::ESTABLISHED).await
+        } else {
+            proxy::exchange(&mut client, &mut kept, shared, request).await
         };
         match outcome {
-            Ok(Next::Again) => continue,
+            Ok(Next::Again) => {
+                served = Some(to);
+                continue;
+            }
             Ok(Next::Tunnel(outer)) => return Some((client, *outer)),
             Ok(Next::Close) => client.close().await,
             Err(Stop::Broken) => client.reset(),
-            Err(Stop::Refused(refusal)) => {
+            Err(Stop::Refused(refusal)) if tunnels => {
                 shared.note(&refusal, Some(&to));
                 client.refuse(&refusal.response()).await;
+            }
+            Err(Stop::Refused(refusal)) => {
+                let silence = Silence::of(refusal.reason, served.as_ref(), &to);
+                if silence.counts() {
+                    shared.note(&refusal, Some(&to));
+                }
+                client.refuse(silence.words()).await;
             }
         }
         return None;
@@ -135,7 +145,7 @@ impl Client {
         Request::parse(&head).map_err(NoHead::Refused)
     }
 
-    /// Answers with a refusal and ends.
+    /// Says `words` of a refusal and ends.
     pub(super) async fn refuse(mut self, words: &[u8]) {
         drop(self.down.put(words).await);
         self.close().await;

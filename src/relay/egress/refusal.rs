@@ -1,4 +1,8 @@
-//! Requests that are answered here instead of by an origin.
+//! Requests that no origin is asked, or none answered.
+//!
+//! A page must not be able to tell a refusal from a host that cannot be reached: a browser shows both as a
+//! connection error. A `CONNECT` gets a status, which no browser shows to a page. A plain request gets
+//! no answer ([`Silence`]): whatever were in it, a page of the same origin could read.
 
 use std::{
     borrow::Cow,
@@ -6,7 +10,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Why a request was answered here: one word for log, metric and header.
+use super::authority::Authority;
+
+/// Why a request was refused: one word for log, metric and header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// Not HTTP, or HTTP that two parsers could read differently.
@@ -111,14 +117,14 @@ impl Reason {
         }
     }
 
-    /// Status line without the version.
+    /// What a `CONNECT` is answered: status line without the version.
     const fn status(self) -> &'static str {
         match self {
-            Self::Malformed => "400 Bad Request",
-            Self::HeadTooLarge => "431 Request Header Fields Too Large",
-            Self::HeadTimeout => "408 Request Timeout",
-            Self::MethodNotAllowed => "405 Method Not Allowed",
-            Self::VersionNotSupported => "505 HTTP Version Not Supported",
+            Self::Malformed
+            | Self::HeadTooLarge
+            | Self::HeadTimeout
+            | Self::MethodNotAllowed
+            | Self::VersionNotSupported => "400 Bad Request",
             Self::DeniedAddress | Self::DeniedPort | Self::DeniedHost | Self::DeniedScheme => {
                 "403 Forbidden"
             }
@@ -150,6 +156,54 @@ impl fmt::Display for Reason {
 #[error("{0}")]
 pub(super) struct Malformed(pub(super) &'static str);
 
+/// How a plain request is refused, so that a browser shows its page a connection error and nothing is
+/// asked or counted twice.
+///
+/// A browser asks once more, whatever the method, where a connection that had carried requests ends with
+/// no answer: it takes it for an idle one that was closed meanwhile (Chromium's
+/// `HttpNetworkTransaction::ShouldResendRequest`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// The connection ends with no answer.
+    Final,
+    /// The same, and it counts when the browser asks again, on a new connection.
+    Passing,
+    /// An answer that is none to any client, where to ask again would be to ask an origin twice.
+    Unreadable,
+}
+
+impl Silence {
+    /// By what was refused, the target last served on the connection, and that of the request.
+    pub(super) fn of(reason: Reason, served: Option<&Authority>, to: &Authority) -> Self {
+        let asked = matches!(
+            reason,
+            Reason::BadResponse | Reason::ResponseTimeout | Reason::Malformed
+        );
+        match served {
+            None => Self::Final,
+            Some(_) if asked => Self::Unreadable,
+            // It was led there a moment ago: nothing is kept from the operator that he would miss.
+            Some(served) if served == to => Self::Passing,
+            Some(_) => Self::Final,
+        }
+    }
+
+    /// Whether the refusal is noted.
+    pub(super) fn counts(self) -> bool {
+        self != Self::Passing
+    }
+
+    /// What is said before the end. Two lengths are an error by RFC 9112 section 6.3.
+    pub(super) const fn words(self) -> &'static [u8] {
+        match self {
+            Self::Final | Self::Passing => b"",
+            Self::Unreadable => {
+                b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\n"
+            }
+        }
+    }
+}
+
 /// A reason with what an operator wants to know beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -165,7 +219,7 @@ impl Refusal {
         }
     }
 
-    /// The whole response; the connection ends with it.
+    /// The whole response to a `CONNECT`; the connection ends with it.
     pub(super) fn response(&self) -> Vec<u8> {
         let reason = self.reason;
         let body = format!("refused: {reason}\n");
@@ -228,6 +282,26 @@ mod tests {
         let counts: Vec<u64> = refusals.iter().map(|(_, count)| count).collect();
         assert_eq!(counts, (0..22).collect::<Vec<u64>>());
         assert_eq!(refusals.total(), 231);
+    }
+
+    #[test]
+    fn nothing_is_asked_or_counted_twice() {
+        let [one, two] =
+            ["one.example:80", "two.example:80"].map(|to| Authority::parse(to, None).unwrap());
+        for reason in Reason::ALL {
+            // A browser asks nobody again on what was its first request.
+            assert_eq!(Silence::of(reason, None, &one), Silence::Final);
+        }
+        for (reason, served, found) in [
+            (Reason::RequestLimit, &one, Silence::Passing),
+            (Reason::ConnectFailed, &one, Silence::Passing),
+            // Who goes from a good target to a bad one is counted, whether he asks again or not.
+            (Reason::DeniedAddress, &two, Silence::Final),
+            (Reason::BadResponse, &one, Silence::Unreadable),
+            (Reason::ResponseTimeout, &two, Silence::Unreadable),
+        ] {
+            assert_eq!(Silence::of(reason, Some(served), &one), found, "{reason}");
+        }
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Shared {
         same && permitted && link.outer.down.is_quiet().await
     }
 
-    /// One line and one count for a request that is answered here.
+    /// One line and one count for a request that is refused.
     pub(super) fn note(&self, refusal: &Refusal, to: Option<&Authority>) {
         self.refusals.count(refusal.reason);
         let Some(unlogged) = self.pace.lock().admit(Instant::now()) else {

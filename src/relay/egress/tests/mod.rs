@@ -114,6 +114,26 @@ impl Bench {
         client
     }
 
+    /// All that a request hears that must be refused, and the reason: one, and counted once.
+    async fn refusal(&self, request: &str) -> (String, Reason) {
+        let counts = || -> Vec<_> { self.egress.refusals().iter().collect() };
+        let before = counts();
+        let mut client = self.connect().await;
+        client.send(request).await;
+        let heard = String::from_utf8(client.rest().await.unwrap()).unwrap();
+        let more = before.into_iter().zip(counts());
+        let mut more = more.filter(|((_, was), (_, is))| was != is);
+        let ((reason, was), (_, is)) = more.next().expect("a refusal is counted");
+        assert_eq!((is, more.next()), (was + 1, None), "{request}");
+        (heard, reason)
+    }
+
+    /// A plain request, or what is none, is refused for this reason and hears nothing of it.
+    async fn refuses_unheard(&self, request: &str, reason: Reason) {
+        let (heard, found) = self.refusal(request).await;
+        assert_eq!((&*heard, found), ("", reason), "{request}");
+    }
+
     /// An origin that serves each connection with `serve`.
     async fn origin<F, Fut>(&self, serve: F) -> Origin
     where

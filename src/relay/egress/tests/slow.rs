@@ -33,7 +33,7 @@ async fn silent_name_servers_are_a_gateway_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_ends_without_a_word_and_half_a_head_with_408() {
+async fn an_idle_connection_ends_without_a_word_and_half_a_head_is_not_waited_for() {
     let bench = Bench::new().await;
     let mut idle = bench.connect().await;
     let (response, took) = outcome(&mut idle).await;
@@ -44,12 +44,13 @@ async fn an_idle_connection_ends_without_a_word_and_half_a_head_with_408() {
     let mut slow = bench.connect().await;
     slow.send("GET http://a/").await;
     let (response, took) = outcome(&mut slow).await;
-    assert!(response.unwrap().starts_with("HTTP/1.1 408 "));
+    assert_eq!(response.unwrap(), "");
+    assert_eq!(bench.egress.refusals().of(Reason::HeadTimeout), 1);
     assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_never_answers_is_a_gateway_timeout() {
+async fn an_origin_that_never_answers_is_given_up() {
     let bench = Bench::new().await;
     let origin = bench
         .origin(|mut peer| async move {
@@ -60,7 +61,7 @@ async fn an_origin_that_never_answers_is_a_gateway_timeout() {
     let mut client = bench.connect().await;
     client.send(origin.get("/")).await;
     let (response, _) = outcome(&mut client).await;
-    assert!(response.unwrap().starts_with("HTTP/1.1 504 "));
+    assert_eq!(response.unwrap(), "");
     assert_eq!(bench.egress.refusals().of(Reason::ResponseTimeout), 1);
 }
 
