@@ -120,10 +120,10 @@ impl Stand {
         }
     }
 
-    /// What a page hears that asks for an address which is always denied.
+    /// What a browser hears that asks for an address which is always denied.
     async fn page(&self) -> String {
         let mut stream = TcpStream::connect(self.proxy).await.unwrap();
-        let request = b"GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n";
+        let request = b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n";
         stream.write_all(request).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
