@@ -54,13 +54,14 @@ pub struct Event {
     pub params: Value,
 }
 
-/// The events of one connection; ends with it. Boxed: a queue makes room for dozens at once.
+/// The events of one connection; ends with it. Boxed, as commands are: a queue makes room for dozens
+/// at once.
 pub type Events = mpsc::Receiver<Box<Event>>;
 
 /// One open connection; clones share it, and it closes with the last of them.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    out: mpsc::Sender<Outgoing>,
+    out: mpsc::Sender<Box<Outgoing>>,
     waiting: Arc<Waiting>,
 }
 
@@ -171,8 +172,8 @@ impl Connection {
         if let Some(session) = session {
             message["sessionId"] = session.into();
         }
-        let sent = timeout(TAKE, self.out.send(Outgoing::Command(message.to_string()))).await;
-        match sent {
+        let command = Box::new(Outgoing::Command(message.to_string()));
+        match timeout(TAKE, self.out.send(command)).await {
             Ok(Ok(())) => Ok(Reply { method, answer }),
             Ok(Err(_closed)) => Err(CdpError::Closed),
             Err(_elapsed) => Err(CdpError::TimedOut(method)),
@@ -239,7 +240,7 @@ async fn read(
     mut buffer: BytesMut,
     waiting: &Waiting,
     events: &mpsc::Sender<Box<Event>>,
-    pongs: &mpsc::WeakSender<Outgoing>,
+    pongs: &mpsc::WeakSender<Box<Outgoing>>,
 ) -> Result<(), CdpError> {
     let mut joiner = Joiner::new(Sender::Server, MAX_MESSAGE);
     loop {
@@ -252,7 +253,7 @@ async fn read(
                 Message::Ping(payload) => {
                     if let Some(out) = pongs.upgrade() {
                         // A full queue is a sign of life as well.
-                        drop(out.try_send(Outgoing::Pong(payload)));
+                        drop(out.try_send(Box::new(Outgoing::Pong(payload))));
                     }
                 }
                 Message::Pong(_) => {}
@@ -303,13 +304,13 @@ fn dispatch(
 
 async fn write(
     mut output: impl AsyncWrite + Unpin,
-    mut commands: mpsc::Receiver<Outgoing>,
+    mut commands: mpsc::Receiver<Box<Outgoing>>,
 ) -> Result<(), CdpError> {
     let mut buffer = BytesMut::new();
     while let Some(first) = commands.recv().await {
         let mut next = Some(first);
         while let Some(outgoing) = next {
-            let (opcode, payload) = match &outgoing {
+            let (opcode, payload) = match &*outgoing {
                 Outgoing::Command(text) => (Opcode::Text, text.as_bytes()),
                 Outgoing::Pong(payload) => (Opcode::Pong, &payload[..]),
             };

@@ -44,8 +44,6 @@ pub struct Live {
     pub devtools: Arc<DevTools>,
     /// The counters.
     pub meter: Arc<Meter>,
-    /// What the browser said of itself.
-    pub browser: Browser,
     /// What keeps it a phone.
     pub supervisor: Supervisor,
     /// What clients must present.
@@ -55,7 +53,7 @@ pub struct Live {
 }
 
 /// The browser's own answer to `/json/version`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Browser {
     /// `Chrome/156.0.8078.79`.
     pub product: String,

@@ -83,7 +83,7 @@ impl Client {
             meter: &live.meter,
             phone: Phone {
                 profile: &profile,
-                user_agent: &live.browser.user_agent,
+                user_agent: &live.supervisor.browser().user_agent,
                 overrides: &overrides,
                 device: live.supervisor.device(),
             },

@@ -81,9 +81,10 @@ pub(super) struct Down<'a> {
     read: BytesMut,
     room: Room,
     walker: Walker,
-    queue: mpsc::Receiver<Outgoing>,
+    /// Boxed: a queue makes room for dozens at once.
+    queue: mpsc::Receiver<Box<Outgoing>>,
     /// Taken from the queue before its turn had come.
-    waiting: Option<Outgoing>,
+    waiting: Option<Box<Outgoing>>,
     own: &'a Own<'a>,
     meter: &'a Meter,
 }
@@ -105,7 +106,7 @@ impl<'a> Down<'a> {
         browser: &'a mut devtools::ReadHalf,
         client: WriteHalf,
         read: BytesMut,
-        queue: mpsc::Receiver<Outgoing>,
+        queue: mpsc::Receiver<Box<Outgoing>>,
         own: &'a Own<'a>,
         meter: &'a Meter,
     ) -> Self {
@@ -283,7 +284,7 @@ impl<'a> Down<'a> {
         if self.waiting.is_none() {
             self.waiting = self.queue.try_recv().ok();
         }
-        match &self.waiting {
+        match self.waiting.as_deref() {
             Some(Outgoing::Answer(_)) => self.walker.between_messages(),
             Some(Outgoing::Pong(_)) => true,
             None => false,
@@ -294,9 +295,9 @@ impl<'a> Down<'a> {
     async fn speak(&mut self) -> io::Result<()> {
         let mut out = BytesMut::new();
         while self.has_word() {
-            match self.waiting.take() {
-                Some(Outgoing::Answer(text)) => frame(&mut out, Opcode::Text, None, &text),
-                Some(Outgoing::Pong(payload)) => frame(&mut out, Opcode::Pong, None, &payload),
+            match self.waiting.take().as_deref() {
+                Some(Outgoing::Answer(text)) => frame(&mut out, Opcode::Text, None, text),
+                Some(Outgoing::Pong(payload)) => frame(&mut out, Opcode::Pong, None, payload),
                 None => {}
             }
         }

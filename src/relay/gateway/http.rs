@@ -137,7 +137,7 @@ async fn admit(
             return inspect::version(&live, headers, &asked);
         }
     };
-    let path = socket_path(socket, &live.browser)?;
+    let path = socket_path(socket, live.supervisor.browser())?;
     let guard = live
         .clients
         .enter(limits.max_clients_per_session)

@@ -78,7 +78,7 @@ pub(super) fn version(
     headers: &HeaderMap,
     asked: &Asked,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
-    let mut description = live.browser.version.clone();
+    let mut description = live.supervisor.browser().version.clone();
     let url = websocket_url(headers, asked, None)?;
     description.insert("webSocketDebuggerUrl".to_owned(), url.into());
     Ok(ok(Value::Object(description).to_string().into(), JSON))

@@ -61,7 +61,6 @@ impl Stand {
         let live = Arc::new(Live {
             session: session.clone(),
             devtools,
-            browser: supervisor.browser().clone(),
             supervisor,
             token: token.clone(),
             clients: Clients::new(Arc::clone(&meter)),

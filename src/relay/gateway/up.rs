@@ -34,7 +34,7 @@ pub(super) struct Up<'a> {
     pub(super) client: &'a mut ReadHalf,
     pub(super) browser: &'a mut WriteHalf,
     pub(super) read: BytesMut,
-    pub(super) answers: mpsc::Sender<Outgoing>,
+    pub(super) answers: mpsc::Sender<Box<Outgoing>>,
     pub(super) meter: &'a Meter,
     pub(super) phone: Phone<'a>,
     pub(super) own: &'a Own<'a>,
@@ -179,7 +179,7 @@ impl Up<'_> {
     async fn answer(&self, answer: Outgoing) -> Result<(), UpEnd> {
         // The other direction ends first only when all of it does.
         self.answers
-            .send(answer)
+            .send(Box::new(answer))
             .await
             .map_err(|_ended| UpEnd::Gone)
     }

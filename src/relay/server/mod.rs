@@ -123,7 +123,6 @@ impl Relay {
             session: bind.session.clone(),
             devtools: Arc::clone(&attachment.devtools),
             meter: Arc::clone(&attachment.meter),
-            browser: attachment.supervisor.browser().clone(),
             supervisor: attachment.supervisor.clone(),
             token: bind.token,
             clients: Clients::new(Arc::clone(&attachment.meter)),

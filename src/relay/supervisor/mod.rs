@@ -72,7 +72,7 @@ pub enum SupervisorError {
 /// A browser under supervision; ends with the tasks that it was started in. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    browser: Browser,
+    browser: Arc<Browser>,
     /// Of a device: what its browser can do.
     device: Option<Capabilities>,
     kit: Arc<Kit>,
@@ -96,7 +96,7 @@ pub async fn start(
         described = describe(&devtools) => described,
         () = stopping.cancelled() => return Err(SupervisorError::Stopped),
     };
-    let browser = browser(described)?;
+    let browser = Arc::new(browser(described)?);
     let version = Version::of(&browser.product).ok_or(SupervisorError::Description("Browser"))?;
     let kit = Arc::new(Kit {
         is_device: devtools.is_device(),
@@ -135,7 +135,7 @@ pub async fn start(
 impl Supervisor {
     /// What the browser said of itself.
     #[must_use]
-    pub const fn browser(&self) -> &Browser {
+    pub fn browser(&self) -> &Browser {
         &self.browser
     }
 
