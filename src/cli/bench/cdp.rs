@@ -8,17 +8,19 @@
 //! | large answers | evaluations that answer with 1 MiB each |
 //! | large commands | evaluations of 1 MiB of text each |
 //!
-//! The two take turns, and who goes first alternates.
+//! A third connection goes through a [`copier`]: what it costs more than the direct one is what any relay
+//! costs that stands between the two. All take turns, and who goes first rotates.
 
 use tokio::time::Instant;
 
 use super::{
     Common, Ground,
     channel::{Channel, Script},
-    progress,
+    copier, progress,
     report::{Goal, Report, Sense, Unit},
     stats::Samples,
 };
+use crate::instance::substrate::chromium;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -43,6 +45,7 @@ pub(in crate::cli) struct Args {
 }
 
 const DIRECT: &str = "direct";
+const COPIED: &str = "bare copy";
 const GATEWAY: &str = "gateway";
 const ROUND_TRIP: &str = "round trip";
 const STAGES: [(&str, Unit); 4] = [
@@ -69,9 +72,10 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     let session = daemon.create().await?;
     let (_container, namespace) = daemon.inside(&session).await?;
     let path = namespace.devtools_path().await?;
-    let direct = namespace.dial(crate::instance::substrate::chromium::DEVTOOLS);
+    let direct = || namespace.dial(chromium::DEVTOOLS);
     let mut channels = [
-        Channel::open(direct.await?, &path).await?,
+        Channel::open(direct().await?, &path).await?,
+        Channel::open(copier::before(direct().await?).await?, &path).await?,
         Channel::open(daemon.dial().await?, session.path()).await?,
     ];
     let scripts = Scripts {
@@ -79,7 +83,7 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
         answer: Script::new(&format!("'x'.repeat({MEBIBYTE})")),
         command: Script::new(&format!("'{}'.length", "x".repeat(MEBIBYTE))),
     };
-    let mut found: [[Samples; 4]; 2] = Default::default();
+    let mut found: [[Samples; 4]; 3] = Default::default();
     // Caches, and the page's own just-in-time compiler.
     for channel in &mut channels {
         round(channel, &scripts, args, &mut Default::default()).await?;
@@ -88,8 +92,8 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
         if number % 10 == 0 {
             progress(format_args!("round {} of {}", number + 1, args.rounds));
         }
-        let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
-        for which in order {
+        for turn in 0..channels.len() {
+            let which = (number as usize + turn) % channels.len();
             let (channel, found) = (&mut channels[which], &mut found[which]);
             round(channel, &scripts, args, found).await?;
         }
@@ -128,14 +132,20 @@ async fn rate(channel: &mut Channel, script: &Script, count: u32) -> anyhow::Res
     Ok(f64::from(count) / began.elapsed().as_secs_f64())
 }
 
-fn tell(report: &mut Report, found: &[[Samples; 4]; 2]) {
-    let [direct, gateway] = found;
+fn tell(report: &mut Report, found: &[[Samples; 4]; 3]) {
+    let [direct, copied, gateway] = found;
     for (index, (stage, unit)) in STAGES.into_iter().enumerate() {
         let (base, own) = (direct[index].summary(), gateway[index].summary());
         if base.count == 0 {
             continue;
         }
-        let ratio = report.pair(stage, unit, (DIRECT, base), (GATEWAY, own));
+        report.pair(
+            stage,
+            unit,
+            (DIRECT, base),
+            (COPIED, copied[index].summary()),
+        );
+        let ratio = report.beside(stage, unit, &base, (GATEWAY, own));
         report.goals.push(if stage == ROUND_TRIP {
             Goal {
                 name: "round trip, p50, more than direct".to_owned(),
@@ -164,7 +174,11 @@ mod tests {
     #[test]
     fn what_the_gateway_adds_is_a_difference_and_what_it_carries_a_ratio() {
         let of = |values: [f64; 4]| values.map(|value| [value].into_iter().collect::<Samples>());
-        let found = [of([100.0, 50.0, 10.0, 10.0]), of([150.0, 40.0, 9.5, 5.0])];
+        let found = [
+            of([100.0, 50.0, 10.0, 10.0]),
+            of([140.0, 45.0, 9.9, 9.0]),
+            of([150.0, 40.0, 9.5, 5.0]),
+        ];
         let mut report = Report::new("cdp", Machine::default());
         tell(&mut report, &found);
         let goals: Vec<_> = report

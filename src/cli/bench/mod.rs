@@ -24,6 +24,7 @@ mod cdp;
 mod channel;
 mod chaos;
 mod client;
+mod copier;
 mod daemon;
 mod density;
 mod egress;

@@ -127,10 +127,21 @@ impl Report {
         stage: &'static str,
         unit: Unit,
         (base_subject, base): (&str, Summary),
+        own: (&str, Summary),
+    ) -> Option<f64> {
+        self.row(base_subject, stage, unit, base);
+        self.beside(stage, unit, &base, own)
+    }
+
+    /// One more figure for a baseline that has its row; the ratio of their medians.
+    pub(super) fn beside(
+        &mut self,
+        stage: &'static str,
+        unit: Unit,
+        base: &Summary,
         (subject, summary): (&str, Summary),
     ) -> Option<f64> {
-        let ratio = summary.ratio_to(&base);
-        self.row(base_subject, stage, unit, base);
+        let ratio = summary.ratio_to(base);
         self.row(subject, stage, unit, summary);
         if let Some(row) = self.rows.last_mut() {
             row.ratio = ratio;

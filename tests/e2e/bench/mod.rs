@@ -198,7 +198,7 @@ async fn a_daemon_that_cannot_start_is_told_in_its_own_words() {
 async fn the_gateway_is_measured_next_to_a_direct_connection() {
     let words = ["cdp", "--rounds", "2", "--round-trips", "10", "--json"];
     let report = report(&words).await;
-    for subject in ["direct", "gateway"] {
+    for subject in ["direct", "bare copy", "gateway"] {
         measured(&report, subject, "round trip", 20);
         for stage in ["pipelined", "large answers", "large commands"] {
             measured(&report, subject, stage, 2);
