@@ -73,7 +73,7 @@ mod tests {
         let (told, mut told_by) = tokio::sync::mpsc::channel(64);
         for _ in 0..lanes.handles.len() * 2 {
             let told = told.clone();
-            tasks.spawn_on(lanes.next(), "laned", |stop| async move {
+            tasks.spawn_bare_on(lanes.next(), |stop| async move {
                 told.send(thread::current().id()).await.unwrap();
                 stop.cancelled().await;
             });

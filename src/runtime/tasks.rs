@@ -35,29 +35,29 @@ impl Tasks {
         F: FnOnce(CancellationToken) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.spawn_on(&Handle::current(), name, task);
-    }
-
-    /// The same, in another runtime than the one that calls.
-    pub fn spawn_on<F, Fut>(&self, runtime: &Handle, name: &'static str, task: F)
-    where
-        F: FnOnce(CancellationToken) -> Fut,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
         let work = task(self.stop.child_token());
         let work = work.instrument(error_span!(parent: None, "task", name));
-        drop(self.tracker.spawn_on(work, runtime));
+        drop(self.tracker.spawn(work));
     }
 
-    /// The same for work of which there is much, each of it brief, on a path of bytes. It has no span: that
-    /// is entered and left with every poll. And it is given the group's own token, which is not its to
+    /// The same for work of which there is much, each turn of it brief, on a path of bytes. It has no span:
+    /// that is entered and left with every poll. And it is given the group's own token, which is not its to
     /// cancel, instead of one that is made and unmade under the group's lock.
     pub fn spawn_bare<F, Fut>(&self, task: F)
     where
         F: FnOnce(CancellationToken) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        drop(self.tracker.spawn(task(self.stopping())));
+        self.spawn_bare_on(&Handle::current(), task);
+    }
+
+    /// The same, in another runtime than the one that calls.
+    pub fn spawn_bare_on<F, Fut>(&self, runtime: &Handle, task: F)
+    where
+        F: FnOnce(CancellationToken) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        drop(self.tracker.spawn_on(task(self.stopping()), runtime));
     }
 
     /// Cancelled once the group is asked to stop.

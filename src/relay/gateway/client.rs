@@ -23,7 +23,7 @@ use super::{
     up::{Up, UpEnd},
 };
 use crate::{
-    model::EndReason,
+    model::{EndReason, SessionId},
     relay::{ClientGuard, Live, SessionView, devtools},
     tls::{self, ReadHalf, Stream, WriteHalf},
 };
@@ -96,17 +96,19 @@ impl Client {
             browser_read,
             queue,
             &own,
-            &live.meter,
+            &live,
         );
         let said = converse(up, &mut down, &mut view, stop).await;
         let to_client = down.into_client();
         // The overrides that this client set go with its connection: only then is it gone.
-        part(&mut from_browser, to_browser).await;
+        if !part(&mut from_browser, to_browser).await {
+            debug!(session = %live.session, "the browser did not close its side");
+        }
         drop(own);
         live.supervisor.assert_again();
         drop(guard);
-        if said {
-            linger(&mut from_client, to_client).await;
+        if said && !linger(&mut from_client, to_client).await {
+            debug!(session = %live.session, "the client did not close its side");
         }
     }
 }
@@ -119,6 +121,7 @@ async fn converse(
     stop: CancellationToken,
 ) -> bool {
     let (closing, close) = watch::channel(None);
+    let session = down.session();
     let last_word = {
         // Dropped unfinished, it may leave half a frame behind: after that nothing can be said.
         let mut running = pin!(down.run(close));
@@ -129,7 +132,7 @@ async fn converse(
             end = running.as_mut() => End::Down(end),
             () = stop.cancelled() => End::Stopping,
         };
-        let Some(last_word) = last_word(&end, view).await else {
+        let Some(last_word) = last_word(&end, view, session).await else {
             return false;
         };
         if !matches!(end, End::Down(_)) {
@@ -146,13 +149,17 @@ async fn converse(
 }
 
 /// What to say to the client at this end, if anything.
-async fn last_word(end: &End, view: &mut watch::Receiver<SessionView>) -> Option<Close> {
+async fn last_word(
+    end: &End,
+    view: &mut watch::Receiver<SessionView>,
+    session: &SessionId,
+) -> Option<Close> {
     match end {
         End::Over(reason) => Some(Close::now(reason.close_code(), reason.as_str())),
         End::Stopping => Some(Close::now(1001, "the gateway is stopping")),
         End::Up(UpEnd::BrowserGone) | End::Down(DownEnd::BrowserGone) => {
             let reason = timeout(END_ON_ITS_WAY, over(view)).await.ok().flatten();
-            debug!(?reason, "browser connection lost");
+            debug!(%session, ?reason, "browser connection lost");
             Some(match reason {
                 Some(reason) => Close::now(reason.close_code(), reason.as_str()),
                 None => Close::now(1011, "the browser connection was lost"),
@@ -174,27 +181,23 @@ async fn over(view: &mut watch::Receiver<SessionView>) -> Option<EndReason> {
     ended(&view)
 }
 
-/// Closes the browser's side and waits until the browser has.
-async fn part(from_browser: &mut devtools::ReadHalf, mut to_browser: devtools::WriteHalf) {
+/// Closes the browser's side and waits until the browser has, which is whether it did.
+async fn part(from_browser: &mut devtools::ReadHalf, mut to_browser: devtools::WriteHalf) -> bool {
     let noticed = async {
         to_browser.shutdown().await?;
         drain(from_browser).await
     };
-    if !matches!(timeout(BROWSER_NOTICES, noticed).await, Ok(Ok(()))) {
-        debug!("the browser did not close its side");
-    }
+    matches!(timeout(BROWSER_NOTICES, noticed).await, Ok(Ok(())))
 }
 
 /// After the last word: no more from here, and what still comes is read, or the kernel would answer
-/// it with a reset that overtakes the close frame.
-async fn linger(from_client: &mut ReadHalf, mut to_client: WriteHalf) {
+/// it with a reset that overtakes the close frame. Whether the client ended it.
+async fn linger(from_client: &mut ReadHalf, mut to_client: WriteHalf) -> bool {
     let goodbye = async {
         to_client.shutdown().await?;
         drain(from_client).await
     };
-    if !matches!(timeout(LAST_WORD, goodbye).await, Ok(Ok(()))) {
-        debug!("the client did not close its side");
-    }
+    matches!(timeout(LAST_WORD, goodbye).await, Ok(Ok(())))
 }
 
 async fn drain(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {

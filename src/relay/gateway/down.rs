@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     cdp::{Header, Opcode, Step, Walker, close_payload, frame},
-    relay::{devtools, meter::Meter},
+    model::SessionId,
+    relay::{Live, devtools, meter::Meter},
     tls::WriteHalf,
 };
 
@@ -86,7 +87,7 @@ pub(super) struct Down<'a> {
     /// Taken from the queue before its turn had come.
     waiting: Option<Box<Outgoing>>,
     own: &'a Own<'a>,
-    meter: &'a Meter,
+    live: &'a Live,
 }
 
 /// What is known of the message that begins here.
@@ -108,7 +109,7 @@ impl<'a> Down<'a> {
         read: BytesMut,
         queue: mpsc::Receiver<Box<Outgoing>>,
         own: &'a Own<'a>,
-        meter: &'a Meter,
+        live: &'a Live,
     ) -> Self {
         Self {
             browser,
@@ -119,8 +120,13 @@ impl<'a> Down<'a> {
             queue,
             waiting: None,
             own,
-            meter,
+            live,
         }
+    }
+
+    /// Whose browser it is.
+    pub(super) const fn session(&self) -> &'a SessionId {
+        &self.live.session
     }
 
     /// The way to the client, for what comes after.
@@ -160,7 +166,7 @@ impl<'a> Down<'a> {
         let mut out = BytesMut::new();
         let payload = close_payload(close.code, &close.reason);
         frame(&mut out, Opcode::Close, None, &payload);
-        write(&mut self.client, &out, self.meter).await?;
+        write(&mut self.client, &out, &self.live.meter).await?;
         Ok(true)
     }
 
@@ -232,7 +238,7 @@ impl<'a> Down<'a> {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the browser sent an unreadable frame");
+                    tracing::warn!(session = %self.session(), %error, "the browser sent an unreadable frame");
                     self.flush(&mut ahead).await?;
                     return Ok(Some(DownEnd::BrowserGone));
                 }
@@ -301,11 +307,11 @@ impl<'a> Down<'a> {
                 None => {}
             }
         }
-        write(&mut self.client, &out, self.meter).await
+        write(&mut self.client, &out, &self.live.meter).await
     }
 
     async fn flush(&mut self, ahead: &mut usize) -> io::Result<()> {
-        write(&mut self.client, &self.read[..*ahead], self.meter).await?;
+        write(&mut self.client, &self.read[..*ahead], &self.live.meter).await?;
         self.read.advance(*ahead);
         *ahead = 0;
         Ok(())

@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span};
+use tracing::debug;
 
 use super::{
     Gateway,
@@ -153,10 +153,9 @@ async fn admit(
         max_message: limits.max_message_bytes,
         place,
     };
-    let span = info_span!("client", session = %asked.session);
-    gateway.tasks.spawn("cdp client", |stop| {
-        client.attach(upgrade, stop).instrument(span)
-    });
+    gateway
+        .tasks
+        .spawn_bare(|stop| client.attach(upgrade, stop));
     switching(&key)
 }
 

@@ -204,24 +204,22 @@ fn welcome(
         Err(error) => return debug!(%error, "client gone at once"),
     };
     let (serving, lane) = (gateway.clone(), gateway.lanes.next());
-    gateway
-        .tasks
-        .spawn_on(lane, "gateway connection", |stop| async move {
-            let stream = match TcpStream::from_std(stream) {
-                Ok(stream) => stream,
-                Err(error) => return warn!(%error, "gateway cannot serve a connection"),
-            };
-            let stream = match tls {
-                Some(tls) => {
-                    let shaken = stop.run_until_cancelled(tls.welcome("cdp", peer, stream));
-                    shaken.await.flatten()
-                }
-                None => Some(plain(stream)),
-            };
-            if let Some(stream) = stream {
-                http::serve(stream, Arc::new(place), serving, stop).await;
+    gateway.tasks.spawn_bare_on(lane, |stop| async move {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return warn!(%error, "gateway cannot serve a connection"),
+        };
+        let stream = match tls {
+            Some(tls) => {
+                let shaken = stop.run_until_cancelled(tls.welcome("cdp", peer, stream));
+                shaken.await.flatten()
             }
-        });
+            None => Some(plain(stream)),
+        };
+        if let Some(stream) = stream {
+            http::serve(stream, Arc::new(place), serving, stop).await;
+        }
+    });
 }
 
 fn tune(stream: &TcpStream) -> io::Result<()> {
