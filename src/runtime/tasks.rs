@@ -1,5 +1,5 @@
-//! Tasks and their shutdown. Every task of the program is spawned here: it has a name, an owner and
-//! a token that asks it to stop.
+//! Tasks and their shutdown. Every task of the program is spawned here: it has an owner, a token that
+//! asks it to stop and, but for those on a path of bytes, a name in the log.
 
 use std::{future::Future, time::Duration};
 

@@ -142,6 +142,9 @@ async fn nothing_private_is_reachable_from_a_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn to_a_page_what_is_refused_is_a_host_that_cannot_be_reached() {
     let (lab, origin) = lab();
+    let tasks = Tasks::default();
+    lab.claim_address(METADATA);
+    let trap = Trap::inside(&lab, SocketAddr::new(METADATA.into(), 80), &tasks);
     let chaser = Chaser::start(&lab).await;
     let order = json!({ "limits": { "requests_per_minute": 30 } });
     let answer = chaser.api.post("/v1/sessions?wait=ready", &order).await;
@@ -169,7 +172,8 @@ async fn to_a_page_what_is_refused_is_a_host_that_cannot_be_reached() {
     let nobody = look(format!("http://{}:81/x", lab.origin_ip()));
     assert_eq!(refused["outcome"], "TypeError: Failed to fetch");
     assert_eq!(refused, client.evaluate(&nobody).await);
-    // On a connection that has carried others a browser asks once more: each counts once.
+    assert_eq!(trap.visits(), 0);
+    // On a connection that has carried others a browser would ask once more: each counts once.
     let before = chaser.counter(REFUSED).await;
     let failed = client
         .evaluate(

@@ -5,11 +5,11 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, TcpStream},
     thread,
 };
 
-use tokio::{net, task::spawn_blocking};
+use tokio::net::{self, TcpListener};
 
 /// Room for one read.
 const READ: usize = 256 << 10;
@@ -19,13 +19,11 @@ const READ: usize = 256 << 10;
 /// # Errors
 /// When loopback has no port, or the host no thread.
 pub(super) async fn before(to: net::TcpStream) -> io::Result<net::TcpStream> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let accepted = spawn_blocking(move || listener.accept());
-    let client = net::TcpStream::connect(address).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let connecting = net::TcpStream::connect(listener.local_addr()?);
+    let (client, (near, _)) = tokio::try_join!(connecting, listener.accept())?;
     client.set_nodelay(true)?;
-    let (near, _) = accepted.await??;
-    let far = to.into_std()?;
+    let (near, far) = (near.into_std()?, to.into_std()?);
     for socket in [&near, &far] {
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
@@ -59,7 +57,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_go_both_ways_and_the_end_of_one_side_is_the_others() {
-        let listener = net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = net::TcpStream::connect(listener.local_addr().unwrap());
         let (to, peer) = tokio::join!(to, listener.accept());
         let (mut peer, _) = peer.unwrap();

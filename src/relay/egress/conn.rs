@@ -14,7 +14,7 @@ use super::{
     head::{Request, Target},
     outer::Outer,
     proxy,
-    refusal::{Reason, Refusal, Silence},
+    refusal::{Reason, Refusal, last_words},
     shared::Shared,
     socks, socks_words,
     source::{NoHead, Sink, Source},
@@ -85,14 +85,14 @@ async fn converse(stream: TcpStream, shared: &Shared) -> Option<(Client, Outer)>
     if client.up.buffered().first() == Some(&socks_words::VERSION) {
         return socks::serve(client, shared).await;
     }
-    let (mut kept, mut served) = (None, None);
+    let (mut kept, mut carried) = (None, false);
     loop {
         let request = match client.request().await {
             Ok(request) => request,
             Err(NoHead::Gone) => return None,
             Err(NoHead::Refused(refusal)) => {
                 shared.note(&refusal, None);
-                client.close().await;
+                client.refuse(last_words(carried)).await;
                 return None;
             }
         };
@@ -106,7 +106,7 @@ async fn converse(stream: TcpStream, shared: &Shared) -> Option<(Client, Outer)>
         };
         match outcome {
             Ok(Next::Again) => {
-                served = Some(to);
+                carried = true;
                 continue;
             }
             Ok(Next::Tunnel(outer)) => return Some((client, *outer)),
@@ -117,11 +117,9 @@ async fn converse(stream: TcpStream, shared: &Shared) -> Option<(Client, Outer)>
                 client.refuse(&refusal.response()).await;
             }
             Err(Stop::Refused(refusal)) => {
-                let silence = Silence::of(refusal.reason, served.as_ref(), &to);
-                if silence.counts() {
-                    shared.note(&refusal, Some(&to));
-                }
-                client.refuse(silence.words()).await;
+                shared.note(&refusal, Some(&to));
+                let would_ask_again = carried || refusal.reason.is_late();
+                client.refuse(last_words(would_ask_again)).await;
             }
         }
         return None;

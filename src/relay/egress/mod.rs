@@ -11,8 +11,8 @@
 //! A request is resolved absolutely, denied addresses are dropped, and the connection goes to
 //! exactly an address that is left, from the address of the session's route. Where the route has an
 //! upstream, that is asked to connect: names are handed to it, addresses are judged before. What is
-//! refused is answered here with its reason, counted and logged, and moves no counter of the
-//! [`Meter`]. The outer leg, an upstream's handshake included, is metered as bytes move.
+//! refused looks to a page like a host that cannot be reached ([`refusal`]), is counted and logged, and
+//! moves no counter of the [`Meter`]. The outer leg, an upstream's handshake included, is metered as bytes move.
 //!
 //! While the gate is shut nothing is written upward; requests are held, not refused.
 //!

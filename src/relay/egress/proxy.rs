@@ -13,6 +13,7 @@
 use std::{
     future::Future,
     pin::{Pin, pin},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -185,6 +186,7 @@ impl Answer<'_> {
         .map_err(|what| bad_response(what.0))?;
         let open_ended = framing == Framing::UntilClose;
         let last = open_ended || upload.is_running() || self.request.closes();
+        let begun = AtomicBool::new(false);
         let carrying = async {
             let connection = if last {
                 Connection::Close
@@ -192,12 +194,17 @@ impl Answer<'_> {
                 Connection::KeepAlive
             };
             let head = response_head(response, Some(connection));
+            begun.store(true, Ordering::Relaxed);
             let told = self.client.put(&head).await;
             told.map_err(|_gone| Interrupted::Sink)?;
             Body::new(framing).carry(self.origin, self.client).await
         };
-        // The response has begun: nothing can be refused any more.
-        let carried = upload.beside(carrying).await.map_err(|_any| Stop::Broken)?;
+        let carried = match upload.beside(carrying).await {
+            Ok(carried) => carried,
+            // The response has begun: nothing can be refused any more.
+            Err(_any) if begun.load(Ordering::Relaxed) => return Err(Stop::Broken),
+            Err(stop) => return Err(stop),
+        };
         match carried {
             Ok(()) => {}
             // The client shall see it end where the origin ended it.

@@ -2,15 +2,13 @@
 //!
 //! A page must not be able to tell a refusal from a host that cannot be reached: a browser shows both as a
 //! connection error. A `CONNECT` gets a status, which no browser shows to a page. A plain request gets
-//! no answer ([`Silence`]): whatever were in it, a page of the same origin could read.
+//! no answer ([`last_words`]): whatever were in it, a page of the same origin could read.
 
 use std::{
     borrow::Cow,
     fmt,
     sync::atomic::{AtomicU64, Ordering},
 };
-
-use super::authority::Authority;
 
 /// Why a request was refused: one word for log, metric and header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,14 +115,17 @@ impl Reason {
         }
     }
 
+    /// Whether it came up once an origin had been asked already.
+    pub(super) const fn is_late(self) -> bool {
+        matches!(
+            self,
+            Self::BadResponse | Self::ResponseTimeout | Self::Malformed
+        )
+    }
+
     /// What a `CONNECT` is answered: status line without the version.
     const fn status(self) -> &'static str {
         match self {
-            Self::Malformed
-            | Self::HeadTooLarge
-            | Self::HeadTimeout
-            | Self::MethodNotAllowed
-            | Self::VersionNotSupported => "400 Bad Request",
             Self::DeniedAddress | Self::DeniedPort | Self::DeniedHost | Self::DeniedScheme => {
                 "403 Forbidden"
             }
@@ -133,14 +134,20 @@ impl Reason {
             // Never 407: the browser would ask its user.
             Self::Unresolved
             | Self::ConnectFailed
-            | Self::BadResponse
             | Self::UpstreamUnreachable
             | Self::UpstreamAuth
             | Self::UpstreamRefused => "502 Bad Gateway",
-            Self::ResolveTimeout
-            | Self::ConnectTimeout
-            | Self::ResponseTimeout
-            | Self::UpstreamTimeout => "504 Gateway Timeout",
+            Self::ResolveTimeout | Self::ConnectTimeout | Self::UpstreamTimeout => {
+                "504 Gateway Timeout"
+            }
+            // What is wrong with a head or with an origin's answer: no `CONNECT` is refused for it.
+            Self::Malformed
+            | Self::HeadTooLarge
+            | Self::HeadTimeout
+            | Self::MethodNotAllowed
+            | Self::VersionNotSupported
+            | Self::BadResponse
+            | Self::ResponseTimeout => "400 Bad Request",
         }
     }
 }
@@ -156,51 +163,18 @@ impl fmt::Display for Reason {
 #[error("{0}")]
 pub(super) struct Malformed(pub(super) &'static str);
 
-/// How a plain request is refused, so that a browser shows its page a connection error and nothing is
-/// asked or counted twice.
+/// What a plain request hears before its connection ends: an answer that is none to any client (two lengths,
+/// an error by RFC 9112 section 6.3) where the browser would ask again otherwise, and else nothing.
 ///
 /// A browser asks once more, whatever the method, where a connection that had carried requests ends with
-/// no answer: it takes it for an idle one that was closed meanwhile (Chromium's
-/// `HttpNetworkTransaction::ShouldResendRequest`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Silence {
-    /// The connection ends with no answer.
-    Final,
-    /// The same, and it counts when the browser asks again, on a new connection.
-    Passing,
-    /// An answer that is none to any client, where to ask again would be to ask an origin twice.
-    Unreadable,
-}
-
-impl Silence {
-    /// By what was refused, the target last served on the connection, and that of the request.
-    pub(super) fn of(reason: Reason, served: Option<&Authority>, to: &Authority) -> Self {
-        let asked = matches!(
-            reason,
-            Reason::BadResponse | Reason::ResponseTimeout | Reason::Malformed
-        );
-        match served {
-            None => Self::Final,
-            Some(_) if asked => Self::Unreadable,
-            // It was led there a moment ago: nothing is kept from the operator that he would miss.
-            Some(served) if served == to => Self::Passing,
-            Some(_) => Self::Final,
-        }
-    }
-
-    /// Whether the refusal is noted.
-    pub(super) fn counts(self) -> bool {
-        self != Self::Passing
-    }
-
-    /// What is said before the end. Two lengths are an error by RFC 9112 section 6.3.
-    pub(super) const fn words(self) -> &'static [u8] {
-        match self {
-            Self::Final | Self::Passing => b"",
-            Self::Unreadable => {
-                b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\n"
-            }
-        }
+/// nothing: it takes it for an idle one that was closed meanwhile (Chromium's
+/// `HttpNetworkTransaction::ShouldResendRequest`). That would be counted twice, wait twice for a host that
+/// is not there, and take what was sent there to an origin twice.
+pub(super) const fn last_words(would_ask_again: bool) -> &'static [u8] {
+    if would_ask_again {
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\n"
+    } else {
+        b""
     }
 }
 
@@ -282,26 +256,6 @@ mod tests {
         let counts: Vec<u64> = refusals.iter().map(|(_, count)| count).collect();
         assert_eq!(counts, (0..22).collect::<Vec<u64>>());
         assert_eq!(refusals.total(), 231);
-    }
-
-    #[test]
-    fn nothing_is_asked_or_counted_twice() {
-        let [one, two] =
-            ["one.example:80", "two.example:80"].map(|to| Authority::parse(to, None).unwrap());
-        for reason in Reason::ALL {
-            // A browser asks nobody again on what was its first request.
-            assert_eq!(Silence::of(reason, None, &one), Silence::Final);
-        }
-        for (reason, served, found) in [
-            (Reason::RequestLimit, &one, Silence::Passing),
-            (Reason::ConnectFailed, &one, Silence::Passing),
-            // Who goes from a good target to a bad one is counted, whether he asks again or not.
-            (Reason::DeniedAddress, &two, Silence::Final),
-            (Reason::BadResponse, &one, Silence::Unreadable),
-            (Reason::ResponseTimeout, &two, Silence::Unreadable),
-        ] {
-            assert_eq!(Silence::of(reason, Some(served), &one), found, "{reason}");
-        }
     }
 
     #[test]

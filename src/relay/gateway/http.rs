@@ -239,8 +239,12 @@ impl Attaching {
         let parts = upgraded.map(Upgraded::downcast::<TokioIo<Stream>>);
         let parts = match parts {
             Ok(Ok(parts)) => parts,
-            Ok(Err(_other)) => return debug!("the connection is not ours"),
-            Err(error) => return debug!(%error, "client left during the handshake"),
+            Ok(Err(_other)) => {
+                return debug!(session = %self.live.session, "the connection is not ours");
+            }
+            Err(error) => {
+                return debug!(session = %self.live.session, %error, "client left during the handshake");
+            }
         };
         // A copy of the little that is there: the buffer of a whole head would stay as long as the client.
         let read = BytesMut::from(&parts.read_buf[..]);

@@ -134,6 +134,13 @@ impl Bench {
         assert_eq!((&*heard, found), ("", reason), "{request}");
     }
 
+    /// The same once an origin was asked: no browser may ask it again.
+    async fn refuses_for_good(&self, request: &str, reason: Reason) {
+        let (heard, found) = self.refusal(request).await;
+        assert_eq!(heard.as_bytes(), refusal::last_words(true), "{request}");
+        assert_eq!(found, reason, "{request}");
+    }
+
     /// An origin that serves each connection with `serve`.
     async fn origin<F, Fut>(&self, serve: F) -> Origin
     where

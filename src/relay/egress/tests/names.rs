@@ -69,8 +69,13 @@ fn answer(question: &[u8], addresses: Option<&[Ipv4Addr]>) -> Vec<u8> {
     out[2..12].copy_from_slice(&[0x81, 0x80 | failure, 0, 1, 0, 0, 0, 0, 0, 0]);
     out[7] = u8::try_from(addresses.len()).unwrap();
     for address in addresses {
-        // The question's name, A, IN, no time to live, four bytes.
-        out.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        // The question's name, A, IN, a time to live in seconds, four bytes.
+        let lives = if question[13..].starts_with(b"kept") {
+            2
+        } else {
+            0
+        };
+        out.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, lives, 0, 4]);
         out.extend_from_slice(&address.octets());
     }
     out
@@ -115,8 +120,8 @@ async fn a_name_is_looked_up_absolutely_and_its_host_is_told() {
 
 #[tokio::test]
 async fn a_name_with_only_denied_addresses_is_refused() {
-    let private = Ipv4Addr::new(10, 0, 0, 1);
-    let (bench, _names) = bench(&[("inside.example.", &[&[BAD, private]])]).await;
+    let worse = Ipv4Addr::new(127, 0, 0, 67);
+    let (bench, _names) = bench(&[("inside.example.", &[&[BAD, worse]])]).await;
     let request = asking("inside.example", 80);
     bench.refuses_unheard(&request, Reason::DeniedAddress).await;
     assert_eq!(bench.meter.traffic(), Traffic::default());
@@ -146,6 +151,22 @@ async fn a_name_that_changes_its_mind_is_judged_by_the_address_that_is_used() {
     let second = asking("rebinding.example", port);
     bench.refuses_unheard(&second, Reason::DeniedAddress).await;
     assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_again_once_its_time_is_over_and_not_before() {
+    let (bench, names) = bench(&[("kept.example.", &[&[GOOD], &[BAD]])]).await;
+    let origin = bench.origin(answering).await;
+    let port = origin.address.port();
+    for _ in 0..3 {
+        let response = ask(&bench, "kept.example", port).await;
+        assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+    }
+    assert_eq!(names.asked("kept.example. 1"), 1);
+    sleep(Duration::from_millis(2_500)).await;
+    let late = asking("kept.example", port);
+    bench.refuses_unheard(&late, Reason::DeniedAddress).await;
+    assert_eq!(names.asked("kept.example. 1"), 2);
 }
 
 #[tokio::test]

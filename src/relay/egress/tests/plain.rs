@@ -294,7 +294,7 @@ async fn answers_that_are_no_answers_are_not_passed_on() {
             })
             .await;
         bench
-            .refuses_unheard(&origin.get("/"), Reason::BadResponse)
+            .refuses_for_good(&origin.get("/"), Reason::BadResponse)
             .await;
     }
 }
@@ -315,9 +315,6 @@ async fn a_request_that_was_asked_once_gives_no_browser_cause_to_ask_again() {
     client.head().await;
     client.exactly(2).await;
     client.send(origin.get("/")).await;
-    assert_eq!(
-        client.rest().await.unwrap(),
-        refusal::Silence::Unreadable.words()
-    );
+    assert_eq!(client.rest().await.unwrap(), refusal::last_words(true));
     assert_eq!(bench.egress.refusals().of(Reason::BadResponse), 1);
 }
