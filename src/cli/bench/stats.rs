@@ -51,6 +51,12 @@ impl FromIterator<f64> for Samples {
     }
 }
 
+impl Extend<f64> for Samples {
+    fn extend<T: IntoIterator<Item = f64>>(&mut self, values: T) {
+        self.values.extend(values);
+    }
+}
+
 impl Summary {
     /// The share that succeeded, in percent; `None` before anything was tried.
     pub(super) fn success(&self) -> Option<f64> {

@@ -232,6 +232,11 @@ async fn the_egress_proxy_is_measured_next_to_none() {
         measured(&report, subject, "new connection", 150);
         measured(&report, subject, "new connections, 64 at once", 3);
     }
+    for subject in ["CONNECT", "plain HTTP"] {
+        measured(&report, subject, "CPU per GiB, 1 connection", 3);
+        measured(&report, subject, "CPU per new connection", 3);
+        measured(&report, subject, "CPU per new connection, 64 at once", 3);
+    }
     measured(&report, "CONNECT", "idle tunnel", 1);
     let tunnel = row(&report, "CONNECT", "bulk, 1 connection");
     assert!(tunnel["ratio_to_baseline"].as_f64().unwrap() > 0.0);

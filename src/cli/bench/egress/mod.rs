@@ -12,6 +12,7 @@
 //! | bulk, 64 connections | the same amount in 64 answers at once |
 //! | new connection | dialled, one byte answered, closed; one after the other |
 //! | new connections, 64 at once | the same by 64 clients, how many a second |
+//! | CPU per GiB, per new connection | what of its cores' time the proxy took for the same work, all its threads together |
 //! | idle tunnel | memory of the proxy's own for each of many that stand and say nothing |
 //!
 //! Every way but the direct one has the goals of the proxy: ahead of each peer, so many new tunnels a
@@ -20,7 +21,7 @@
 mod peers;
 mod road;
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 
@@ -52,11 +53,14 @@ pub(in crate::cli) struct Args {
 }
 
 /// What is done in each round, in this order.
-const STAGES: [(&str, Unit); 4] = [
+const STAGES: [(&str, Unit); 7] = [
     ("bulk, 1 connection", Unit::MebibytesPerSecond),
     ("bulk, 64 connections", Unit::MebibytesPerSecond),
     ("new connection", Unit::Micros),
     ("new connections, 64 at once", Unit::PerSecond),
+    ("CPU per GiB, 1 connection", Unit::Millis),
+    ("CPU per new connection", Unit::Micros),
+    ("CPU per new connection, 64 at once", Unit::Micros),
 ];
 /// KiB for one of them are MiB for 1,024.
 const IDLE_TUNNEL: &str = "idle tunnel";
@@ -93,10 +97,14 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
     );
     // First: memory that was needed for something else before would hide what tunnels take.
     let [_agent, relay] = daemon.pids().await?;
-    let pids = std::iter::once(relay).chain(peers.iter().map(Peer::pid));
-    let tunnels = ways.iter().filter(|way| way.is_tunnel());
+    let of_ours = [None, Some(relay), Some(relay)];
+    let of_peers = peers.iter().map(|peer| Some(peer.pid()));
+    let pids: Vec<Option<u32>> = of_ours.into_iter().chain(of_peers).collect();
     let mut idle = Vec::new();
-    for (way, pid) in tunnels.zip(pids) {
+    for (way, pid) in ways.iter().zip(&pids) {
+        let Some(pid) = pid.filter(|_| way.is_tunnel()) else {
+            continue;
+        };
         progress(format_args!("idle tunnels, {}", way.as_str()));
         let memory: Samples = [road.idle(*way, pid).await?].into_iter().collect();
         idle.push((*way, memory.summary()));
@@ -107,7 +115,8 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
         for turn in 0..ways.len() {
             // Who goes first changes.
             let which = (turn + usize::try_from(number)?) % ways.len();
-            road.round(ways[which], args.mib, &mut found[which]).await?;
+            let way = (ways[which], pids[which]);
+            road.round(way, args.mib, &mut found[which]).await?;
         }
     }
     daemon.delete(&session).await?;
@@ -135,7 +144,7 @@ pub(super) async fn measure(args: &Args, ground: &Ground) -> anyhow::Result<Repo
 fn tell(report: &mut Report, (stage, unit): (&'static str, Unit), found: &[(Way, Summary)]) {
     let base = found[0].1;
     let ratio = |summary: &Summary| summary.ratio_to(&base);
-    for (way, summary) in found {
+    for (way, summary) in found.iter().filter(|(_, summary)| summary.count > 0) {
         report.rows.push(Row {
             subject: way.as_str().to_owned(),
             stage,
@@ -178,6 +187,20 @@ fn own_memory(pid: u32) -> anyhow::Result<f64> {
         .find_map(|line| line.strip_prefix("RssAnon:"));
     let count = line.and_then(|line| line.split_ascii_whitespace().next());
     Ok(count.context("no RssAnon")?.parse()?)
+}
+
+/// Time that the threads of a process have had of any core, seconds (proc(5), `schedstat`).
+fn cpu_time(pid: u32) -> anyhow::Result<f64> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that ends meanwhile has no file any more.
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
+            continue;
+        };
+        let own = text.split_ascii_whitespace().next();
+        nanos += own.context("an empty schedstat")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos).as_secs_f64())
 }
 
 impl Way {

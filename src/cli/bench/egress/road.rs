@@ -1,6 +1,6 @@
 //! The ways from the client to the server, and what is sent along each.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd};
+use std::{io, mem, net::SocketAddr, os::fd::OwnedFd};
 
 use anyhow::{Context, bail};
 use futures::future::{join_all, try_join_all};
@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Found, Software, Way, own_memory};
+use super::{Found, Software, Way, cpu_time, own_memory};
 use crate::{
     cli::bench::{
         browser::{Namespace, connect},
@@ -37,11 +37,17 @@ pub(super) struct Road<'a> {
 }
 
 impl Road<'_> {
-    /// All stages once.
-    pub(super) async fn round(&self, way: Way, mib: u32, found: &mut Found) -> anyhow::Result<()> {
-        let [one, many, new, at_once] = found;
+    /// All stages once, along a way and past the process that is in it.
+    pub(super) async fn round(
+        &self,
+        (way, pid): (Way, Option<u32>),
+        mib: u32,
+        found: &mut Found,
+    ) -> anyhow::Result<()> {
+        let [one, many, new, at_once, per_gib, per_new, per_new_at_once] = found;
+        let mut cpu = Cpu::of(pid)?;
         let total = usize::try_from(mib)? << 20;
-        for (connections, samples) in [(1, one), (MANY, many)] {
+        for (connections, samples, cost) in [(1, one, Some(per_gib)), (MANY, many, None)] {
             let sockets = self.sockets(way, connections).await?;
             let opened = join_all(sockets.into_iter().map(|socket| self.open(way, socket))).await;
             let opened: Vec<TcpStream> = opened.into_iter().collect::<anyhow::Result<_>>()?;
@@ -55,6 +61,10 @@ impl Road<'_> {
             }
             let carried = whole(each * connections) / f64::from(1 << 20);
             samples.push(carried / began.elapsed().as_secs_f64());
+            let spent = cpu.spent()?;
+            if let Some(cost) = cost {
+                cost.extend(spent.map(|spent| spent * 1e3 * 1024.0 / carried));
+            }
         }
         for socket in self.sockets(way, NEW).await? {
             let began = Instant::now();
@@ -62,6 +72,7 @@ impl Road<'_> {
             self.fetch(stream, way, 1).await?;
             new.push(began.elapsed().as_secs_f64() * 1e6);
         }
+        per_new.extend(cpu.spent()?.map(|spent| spent * 1e6 / whole(NEW)));
         let mut sockets = self.sockets(way, MANY * NEW_EACH).await?;
         let clients: Vec<_> = (0..MANY)
             .map(|_client| sockets.split_off(sockets.len() - NEW_EACH))
@@ -69,6 +80,10 @@ impl Road<'_> {
         let began = Instant::now();
         try_join_all(clients.into_iter().map(|own| self.client(way, own))).await?;
         at_once.push(whole(MANY * NEW_EACH) / began.elapsed().as_secs_f64());
+        per_new_at_once.extend(
+            cpu.spent()?
+                .map(|spent| spent * 1e6 / whole(MANY * NEW_EACH)),
+        );
         Ok(())
     }
 
@@ -157,6 +172,26 @@ impl Road<'_> {
             have += read;
         }
         Ok(())
+    }
+}
+
+/// What the process in the way takes of the cores.
+struct Cpu {
+    pid: Option<u32>,
+    last: f64,
+}
+
+impl Cpu {
+    fn of(pid: Option<u32>) -> anyhow::Result<Self> {
+        let mut cpu = Self { pid, last: 0.0 };
+        cpu.spent()?;
+        Ok(cpu)
+    }
+
+    /// Seconds since the last time that this was asked; nothing where there is no process.
+    fn spent(&mut self) -> anyhow::Result<Option<f64>> {
+        let now = self.pid.map(cpu_time).transpose()?;
+        Ok(now.map(|now| now - mem::replace(&mut self.last, now)))
     }
 }
 
