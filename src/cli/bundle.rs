@@ -170,6 +170,7 @@ fn of_session(session: &pb::Session) -> serde_json::Value {
         })),
         "memory_bytes": usage.memory_bytes,
         "cdp_clients": usage.cdp_clients,
+        "connections": usage.connections,
     })
 }
 

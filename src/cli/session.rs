@@ -223,6 +223,7 @@ fn show(session: &Value, as_json: bool) -> anyhow::Result<()> {
         "proxy_ip",
         "bytes_up",
         "bytes_down",
+        "connections",
         "created_at",
         "ready_at",
         "expires_at",

@@ -53,6 +53,7 @@ struct Line {
     up: u64,
     down: u64,
     clients: u64,
+    connections: u64,
     /// Percent of one core; `None` at the first sight of it.
     cpu: Option<f64>,
     memory: u64,
@@ -131,6 +132,7 @@ fn line(session: &pb::Session, before: &Before, now: Instant, wall: OffsetDateTi
         up: traffic.up,
         down: traffic.down,
         clients: usage.cdp_clients,
+        connections: usage.connections,
         cpu: known.get(&session.id).and_then(share),
         memory: usage.memory_bytes,
         age: Duration::from_secs(u64::try_from(age).unwrap_or(0)),
@@ -155,6 +157,7 @@ fn show(
         ("IP", Align::Left),
         ("UP", Align::Right),
         ("DOWN", Align::Right),
+        ("CONNS", Align::Right),
         ("CDP", Align::Right),
         ("CPU %", Align::Right),
         ("MEMORY", Align::Right),
@@ -168,6 +171,7 @@ fn show(
             line.ip.clone(),
             output::bytes(line.up),
             output::bytes(line.down),
+            line.connections.to_string(),
             line.clients.to_string(),
             line.cpu
                 .map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1}")),
@@ -197,6 +201,7 @@ fn of_line(line: &Line) -> Value {
         "bytes_up": line.up,
         "bytes_down": line.down,
         "cdp_clients": line.clients,
+        "connections": line.connections,
         "cpu_percent": line.cpu,
         "memory_bytes": line.memory,
         "age_seconds": line.age.as_secs(),
@@ -220,6 +225,7 @@ mod tests {
                 memory_bytes: 7,
                 cpu: Duration::from_millis(millis).try_into().ok(),
                 cdp_clients: 1,
+                connections: 5,
             }),
             ..pb::Session::default()
         };
@@ -230,6 +236,7 @@ mod tests {
         let seen = line(&session(2_500), &(then, known), now, wall);
         assert!((seen.cpu.unwrap() - 75.0).abs() < 1e-6, "{seen:?}");
         assert_eq!((seen.id, seen.age.as_secs()), (id.to_string(), 90));
+        assert_eq!((seen.clients, seen.connections), (1, 5));
         let first = line(&session(2_500), &(then, HashMap::new()), now, wall);
         assert_eq!(first.cpu, None);
     }

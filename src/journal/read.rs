@@ -9,7 +9,7 @@ use crate::{
     runtime::wall_now,
 };
 
-const SESSION: &str = "SELECT document, up, down, cdp_up, cdp_down FROM sessions";
+const SESSION: &str = "SELECT document, up, down, cdp_up, cdp_down, connections FROM sessions";
 
 /// All that is known, and a new epoch for this start. `node` is who a journal without a name is of.
 pub(super) fn recover(
@@ -124,5 +124,6 @@ fn sample(row: &Row<'_>) -> rusqlite::Result<Traffic> {
         down: count(2)?,
         cdp_up: count(3)?,
         cdp_down: count(4)?,
+        connections: count(5)?,
     })
 }

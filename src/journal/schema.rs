@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use super::{JournalError, damage};
 
 /// Each step leads from the version that is its index to the next; none is ever changed.
-const STEPS: &[&str] = &["
+pub(super) const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -31,7 +32,11 @@ const STEPS: &[&str] = &["
         instance TEXT PRIMARY KEY,
         document TEXT NOT NULL
     ) STRICT;
-"];
+",
+    "
+    ALTER TABLE sessions ADD COLUMN connections INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// Opens the database and brings it to this version. One that was `used_before` has tables.
 pub(super) fn open(path: &Path, used_before: bool) -> Result<Connection, JournalError> {

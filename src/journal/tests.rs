@@ -69,6 +69,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
         down: 2,
         cdp_up: 3,
         cdp_down: 4,
+        connections: 5,
     };
     journal
         .samples(vec![(row.id.clone(), traffic)])
@@ -229,6 +230,37 @@ async fn only_old_endings_are_forgotten() {
     assert_eq!(journal.prune(hour_ago, 100).await.unwrap(), 1);
     assert_eq!(journal.find(&old.id).await.unwrap(), None);
     assert_eq!(journal.find(&fresh.id).await.unwrap(), Some(fresh));
+}
+
+#[tokio::test]
+async fn a_journal_of_the_first_version_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.db");
+    let old = row();
+    let mut document = serde_json::to_value(&old).unwrap();
+    let traffic = document["traffic"].as_object_mut().unwrap();
+    traffic.remove("connections").unwrap();
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch(schema::STEPS[0]).unwrap();
+    let written = "INSERT INTO sessions (id, phase, down, document) VALUES (?1, 'ready', 7, ?2)";
+    let values = (old.id.as_str(), document.to_string());
+    database.execute(written, values).unwrap();
+    database.pragma_update(None, "user_version", 1).unwrap();
+    drop(database);
+    for connections in [0, 3] {
+        let (journal, known) = open(&path).unwrap();
+        let seen = Traffic {
+            down: 7,
+            connections,
+            ..Traffic::default()
+        };
+        assert_eq!(known.sessions[0].traffic, seen);
+        let more = Traffic {
+            connections: 3,
+            ..seen
+        };
+        journal.samples(vec![(old.id.clone(), more)]).await.unwrap();
+    }
 }
 
 #[test]

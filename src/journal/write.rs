@@ -18,8 +18,8 @@ fn micros(at: OffsetDateTime) -> i64 {
 /// The session as it is now, in place of what was known of it.
 pub(super) fn session(database: &Connection, row: &SessionRow) -> Result<(), JournalError> {
     let sql = "INSERT OR REPLACE INTO sessions
-        (id, phase, ended_at, up, down, cdp_up, cdp_down, document)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        (id, phase, ended_at, up, down, cdp_up, cdp_down, connections, document)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     database.prepare_cached(sql)?.execute(params![
         row.id.as_str(),
         row.phase.as_str(),
@@ -28,6 +28,7 @@ pub(super) fn session(database: &Connection, row: &SessionRow) -> Result<(), Jou
         signed(row.traffic.down),
         signed(row.traffic.cdp_up),
         signed(row.traffic.cdp_down),
+        signed(row.traffic.connections),
         serde_json::to_string(row)?,
     ])?;
     Ok(())
@@ -39,14 +40,15 @@ pub(super) fn sample(
     id: &SessionId,
     traffic: Traffic,
 ) -> Result<(), JournalError> {
-    let sql = "UPDATE sessions SET up = ?2, down = ?3, cdp_up = ?4, cdp_down = ?5
-        WHERE id = ?1 AND ended_at IS NULL";
+    let sql = "UPDATE sessions SET up = ?2, down = ?3, cdp_up = ?4, cdp_down = ?5,
+        connections = ?6 WHERE id = ?1 AND ended_at IS NULL";
     database.prepare_cached(sql)?.execute(params![
         id.as_str(),
         signed(traffic.up),
         signed(traffic.down),
         signed(traffic.cdp_up),
         signed(traffic.cdp_down),
+        signed(traffic.connections),
     ])?;
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Byte counts of a session.
+//! What a session has moved.
 
 use serde::{Deserialize, Serialize};
 
-/// Payload bytes; monotone while the session lives, final once it has ended.
+/// Payload bytes and connections; monotone while the session lives, final once it has ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Written to the outer leg of the egress proxy.
@@ -13,6 +13,9 @@ pub struct Traffic {
     pub cdp_up: u64,
     /// Sent to CDP clients.
     pub cdp_down: u64,
+    /// Connections of the outer leg that were made, open or not.
+    #[serde(default)]
+    pub connections: u64,
 }
 
 /// Bytes of one host among those that a session was connected to.
@@ -43,6 +46,7 @@ impl Traffic {
             down: self.down.saturating_add(other.down),
             cdp_up: self.cdp_up.saturating_add(other.cdp_up),
             cdp_down: self.cdp_down.saturating_add(other.cdp_down),
+            connections: self.connections.saturating_add(other.connections),
         }
     }
 
@@ -54,6 +58,7 @@ impl Traffic {
             down: self.down.max(other.down),
             cdp_up: self.cdp_up.max(other.cdp_up),
             cdp_down: self.cdp_down.max(other.cdp_down),
+            connections: self.connections.max(other.connections),
         }
     }
 }

@@ -178,11 +178,12 @@ impl Node {
                 let (memory, cpu) = node.instances().get(instance)?.usage()?;
                 let page = node.instances().tools().paths.meter(instance);
                 // Absence is usual: the relay makes the page when it takes the instance.
-                let clients = meter::clients(&page).unwrap_or_default();
+                let open = meter::open_now(&page).unwrap_or_default();
                 Some(Usage {
                     memory,
                     cpu,
-                    clients,
+                    clients: open.clients,
+                    connections: open.connections,
                 })
             };
             let looked = sessions.into_iter().map(|(session, instance)| Snapshot {

@@ -107,7 +107,7 @@ mod tests {
     const NEW: i32 = 80;
 
     /// Each new field of an order, and what it needs; `None` where a relay that skips it harms nobody.
-    const TABLE: [(&str, &str, Option<Feature>); 11] = [
+    const TABLE: [(&str, &str, Option<Feature>); 12] = [
         ("Limits", "throttle_after_bytes", Some(Feature::Throttle)),
         (
             "Limits",
@@ -120,6 +120,8 @@ mod tests {
         ("OnDevice", "adb_key", Some(Feature::AdbKey)),
         // A relay that has its counters does not need it; one that lost them counts anew, as it always did.
         ("BindRequest", "used", None),
+        // Beside the bytes: shown, and no order or limit reads it.
+        ("Traffic", "connections", None),
         // Shown or not, nothing else.
         ("EgressPolicy", "top_hosts", None),
         // What it does is the same, traced or not.

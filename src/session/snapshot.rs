@@ -22,6 +22,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// CDP clients that are attached.
     pub clients: u64,
+    /// Connections of its egress proxy that are open.
+    pub connections: u64,
 }
 
 /// A session at one moment.

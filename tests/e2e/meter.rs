@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use chaser::wire::node::ListSessionsRequest;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -18,7 +19,7 @@ struct Metered {
     session: Session,
     ip: IpAddr,
     origin: Origin,
-    _chaser: Chaser,
+    chaser: Chaser,
     lab: Lab,
 }
 
@@ -34,36 +35,48 @@ impl Metered {
             ip: session.egress_ip().await,
             session,
             origin,
-            _chaser: chaser,
+            chaser,
             lab,
         }
     }
 
     async fn shown(&self) -> Bytes {
+        self.all_shown().await.0
+    }
+
+    /// And how many connections.
+    async fn all_shown(&self) -> (Bytes, u64) {
         let object = self.session.get().await;
         let count = |field: &str| object[field].as_u64().unwrap();
         assert_eq!(
             count("bytes_total"),
             count("bytes_up") + count("bytes_down")
         );
-        Bytes {
+        let bytes = Bytes {
             up: count("bytes_up"),
             down: count("bytes_down"),
-        }
+        };
+        (bytes, count("connections"))
+    }
+
+    /// What the origin's sockets had.
+    fn carried(&self) -> (Bytes, u64) {
+        let connections = self.origin.connections_of(self.ip).try_into().unwrap();
+        (self.origin.bytes_of(self.ip), connections)
     }
 
     /// Meter and origin agree while the session lives and after it has ended.
     async fn agrees(&self) -> Bytes {
         eventually("the live meter equals the origin", seconds(5), async || {
-            (self.shown().await == self.origin.bytes_of(self.ip)).then_some(())
+            (self.all_shown().await == self.carried()).then_some(())
         })
         .await;
         assert_eq!(self.session.delete().await.status, 204);
-        let last = self.shown().await;
-        assert_eq!(last, self.origin.bytes_of(self.ip), "the final figure");
+        let last = self.all_shown().await;
+        assert_eq!(last, self.carried(), "the final figures");
         sleep(seconds(1)).await;
-        assert_eq!(last, self.shown().await, "final is final");
-        last
+        assert_eq!(last, self.all_shown().await, "final is final");
+        last.0
     }
 
     async fn fetched(&mut self, script: &str, expected: u64) {
@@ -112,6 +125,58 @@ async fn a_websocket_is_metered_to_the_byte() {
     metered.fetched(&script, 50_000).await;
     let bytes = metered.agrees().await;
     assert!(bytes.up > 50_000 && bytes.down > 50_000, "{bytes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_connection_that_a_session_makes_is_counted_live_and_for_good() {
+    const SOCKETS: u64 = 7;
+    let mut metered = Metered::new().await;
+    metered.client.goto(&metered.origin.http("/")).await;
+    let before = metered.origin.connections_of(metered.ip);
+    // No two WebSockets share a connection.
+    let open = format!(
+        "(async () => {{
+            const one = () => new Promise((done, failed) => {{
+                const socket = new WebSocket('{}');
+                socket.onopen = () => done(socket);
+                socket.onerror = () => failed('no connection');
+            }});
+            window.sockets = [];
+            for (let i = 0; i < {SOCKETS}; i++) {{ window.sockets.push(await one()); }}
+            return window.sockets.length;
+        }})()",
+        metered.origin.ws("/ws")
+    );
+    metered.fetched(&open, SOCKETS).await;
+    let made = metered.origin.connections_of(metered.ip);
+    assert!(made >= before + 7, "{before} before, {made} after");
+    let (id, node) = (metered.session.id.clone(), metered.chaser.node.clone());
+    let counted = async || {
+        node.session(&id)
+            .await
+            .unwrap()
+            .traffic
+            .unwrap()
+            .connections
+    };
+    let agreed = metered.carried().1;
+    assert_eq!(counted().await, agreed);
+    let request = ListSessionsRequest {
+        live_only: true,
+        with_usage: true,
+    };
+    let listed = node.dial().await.list_sessions(request).await.unwrap();
+    let usage = listed.into_inner().sessions[0].usage.unwrap();
+    assert!((SOCKETS..=agreed).contains(&usage.connections), "{usage:?}");
+    let close = "window.sockets.forEach((socket) => socket.close()), 0";
+    metered.fetched(close, 0).await;
+    metered.agrees().await;
+    assert_eq!(counted().await, metered.carried().1, "after its end");
+    let name = "chaser_node_traffic_connections";
+    eventually("the metric has them", seconds(20), async || {
+        (metered.chaser.counter(name).await == metered.carried().1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

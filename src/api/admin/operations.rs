@@ -51,6 +51,7 @@ struct HookOutcome {
 pub(super) struct OperationsGauges {
     ended: Family<Ended, Counter>,
     bytes: Family<Bytes, Counter>,
+    connections: Counter,
     pressure: Family<Waiting, Gauge<f64, AtomicU64>>,
     stalled: Family<Waiting, Counter<f64, AtomicU64>>,
     free: Number,
@@ -74,6 +75,11 @@ impl OperationsGauges {
             "traffic_bytes",
             "Bytes of all sessions, ended or not: of the egress leg and of CDP",
             self.bytes.clone(),
+        );
+        registry.register(
+            "traffic_connections",
+            "Connections of the egress leg that all sessions have made, ended or not",
+            self.connections.clone(),
         );
         registry.register(
             "pressure_ratio",
@@ -149,6 +155,8 @@ impl OperationsGauges {
             let counter = self.bytes.get_or_create(&Bytes { leg, direction });
             counter.inner().fetch_max(bytes, Ordering::Relaxed);
         }
+        let made = self.connections.inner();
+        made.fetch_max(traffic.connections, Ordering::Relaxed);
         for of in &node.pressure {
             let waiting = Waiting {
                 resource: of.resource.clone(),
@@ -195,12 +203,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_never_go_back_and_a_histogram_is_cumulative() {
+    fn traffic_never_goes_back_and_a_histogram_is_cumulative() {
         let (gauges, mut registry) = (OperationsGauges::default(), Registry::default());
         gauges.register(&mut registry);
         let node = |down| pb::Operations {
             traffic: Some(pb::Traffic {
                 down,
+                connections: down / 100,
                 ..pb::Traffic::default()
             }),
             steps: vec![pb::StepTimes {
@@ -218,6 +227,7 @@ mod tests {
         encode(&mut text, &registry).unwrap();
         for line in [
             "traffic_bytes_total{leg=\"egress\",direction=\"down\"} 900",
+            "traffic_connections_total 9",
             "step_seconds_bucket{le=\"1.0\",way=\"claim\",step=\"bind\"} 4",
             "step_seconds_bucket{le=\"+Inf\",way=\"claim\",step=\"bind\"} 6",
             "step_seconds_count{way=\"claim\",step=\"bind\"} 6",

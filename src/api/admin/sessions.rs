@@ -28,6 +28,7 @@ pub(super) struct SessionGauges {
     memory: Family<Of, Gauge<u64, AtomicU64>>,
     cpu: Family<Of, Counter<f64, AtomicU64>>,
     clients: Gauge<u64, AtomicU64>,
+    connections: Gauge<u64, AtomicU64>,
     hidden: Gauge<u64, AtomicU64>,
 }
 
@@ -55,6 +56,11 @@ impl SessionGauges {
             "CDP clients that are attached to sessions",
             self.clients.clone(),
         );
+        registry.register(
+            "egress_connections",
+            "Connections of the egress leg that are open",
+            self.connections.clone(),
+        );
     }
 
     pub(super) fn set(&self, sessions: &[pb::Session]) {
@@ -72,6 +78,8 @@ impl SessionGauges {
         seen.sort_by_key(|(_, usage)| Reverse(usage.memory_bytes));
         let clients = seen.iter().map(|(_, usage)| usage.cdp_clients).sum();
         self.clients.set(clients);
+        let connections = seen.iter().map(|(_, usage)| usage.connections).sum();
+        self.connections.set(connections);
         self.memory.clear();
         self.cpu.clear();
         let shown = seen.len().min(SHOWN);
@@ -106,6 +114,7 @@ mod tests {
                 memory_bytes,
                 cpu: Duration::from_millis(1500).try_into().ok(),
                 cdp_clients: 2,
+                connections: 3,
             }),
             ..pb::Session::default()
         }
@@ -132,6 +141,7 @@ mod tests {
             format!("session_memory_bytes{{session=\"{prefix}\",profile=\"default\"}} 4095"),
             format!("session_cpu_seconds_total{{session=\"{prefix}\",profile=\"default\"}} 1.5"),
             "cdp_clients 2".to_owned(),
+            "egress_connections 3".to_owned(),
             "sessions_not_shown 0".to_owned(),
         ] {
             assert!(text.contains(&line), "{line}: {text}");

@@ -67,6 +67,7 @@ pub(super) const fn traffic(traffic: Traffic) -> pb::Traffic {
         down: traffic.down,
         cdp_up: traffic.cdp_up,
         cdp_down: traffic.cdp_down,
+        connections: traffic.connections,
     }
 }
 

@@ -87,5 +87,6 @@ pub(super) fn usage(of: Usage) -> pb::Usage {
         memory_bytes: of.memory,
         cpu: convert::duration(of.cpu),
         cdp_clients: of.clients,
+        connections: of.connections,
     }
 }

@@ -135,6 +135,7 @@ async fn the_documented_flow() {
             down: 7,
             cdp_up: 1,
             cdp_down: 2,
+            connections: 3,
         });
     });
     let path = format!("/v1/sessions/{id}");
@@ -148,6 +149,7 @@ async fn the_documented_flow() {
         (&ready.body["bytes_total"], &ready.body["cdp_bytes_down"]),
         (&12.into(), &2.into())
     );
+    assert_eq!(ready.body["connections"], 3);
     assert_eq!(api.call(KEY, "DELETE", &path, "").await.status, 204);
     let again = api.call(KEY, "DELETE", &path, "").await;
     again.refused(409, "session_not_open");

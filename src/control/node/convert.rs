@@ -190,6 +190,7 @@ pub(super) fn sighting(session: Option<pb::Session>) -> Result<Sighting, NodeErr
             down: traffic.down,
             cdp_up: traffic.cdp_up,
             cdp_down: traffic.cdp_down,
+            connections: traffic.connections,
         },
         egress_ip: named(session.egress_ip),
         egress_region: named(session.egress_region),

@@ -14,7 +14,7 @@ use crate::{
 /// The columns that [`one`] and [`many`] read.
 pub(super) const COLUMNS: &str = "id, workspace, profile, ttl_micros, status, reason, device, \
      bytes_up, bytes_down, cdp_up, cdp_down, egress_ip, egress_region, created_at, ready_at, \
-     expires_at, ended_at, failure, billable";
+     expires_at, ended_at, failure, billable, connections";
 
 /// Writes what can change of a record.
 pub(super) fn update(db: &Connection, record: &Record) -> Result<(), StoreError> {
@@ -30,6 +30,7 @@ pub(super) fn update(db: &Connection, record: &Record) -> Result<(), StoreError>
     db.prepare_cached(
         "UPDATE session SET status = :status, reason = :reason, device = :device,
              bytes_up = :up, bytes_down = :down, cdp_up = :cdp_up, cdp_down = :cdp_down,
+             connections = :connections,
              egress_ip = :ip, egress_region = :region, ready_at = :ready_at,
              ended_at = :ended_at, failure = :failure, billable = :billable
          WHERE id = :id",
@@ -43,6 +44,7 @@ pub(super) fn update(db: &Connection, record: &Record) -> Result<(), StoreError>
         ":down": number(record.traffic.down),
         ":cdp_up": number(record.traffic.cdp_up),
         ":cdp_down": number(record.traffic.cdp_down),
+        ":connections": number(record.traffic.connections),
         ":ip": record.egress_ip,
         ":region": record.egress_region,
         ":ready_at": record.ready_at.map(micros),
@@ -108,6 +110,7 @@ fn read(row: &Row<'_>) -> Result<Record, StoreError> {
             down: number("bytes_down")?,
             cdp_up: number("cdp_up")?,
             cdp_down: number("cdp_down")?,
+            connections: number("connections")?,
         },
         egress_ip: row.get("egress_ip")?,
         egress_region: row.get("egress_region")?,

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Version of the tables below, kept in `PRAGMA user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// As of version 1. Times are microseconds since 1970, reasons and states the public words.
 pub(super) const TABLES: &str = "
@@ -55,6 +55,11 @@ ALTER TABLE workspace ADD COLUMN policy TEXT;
 ALTER TABLE api_key ADD COLUMN policy TEXT;
 ";
 
+/// From version 2 to 3: connections that a session has made, beside its bytes.
+const CONNECTIONS: &str = "
+ALTER TABLE session ADD COLUMN connections INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Makes the tables of a new database, brings those of an older program up to date,
 /// and refuses those of a newer one.
 pub(super) fn prepare(db: &mut Connection) -> Result<(), StoreError> {
@@ -66,11 +71,12 @@ pub(super) fn prepare(db: &mut Connection) -> Result<(), StoreError> {
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
-        0 | 1 => {
-            if found == 0 {
-                transaction.execute_batch(TABLES)?;
+        0..VERSION => {
+            for (step, from) in [(TABLES, 0), (POLICIES, 1), (CONNECTIONS, 2)] {
+                if found <= from {
+                    transaction.execute_batch(step)?;
+                }
             }
-            transaction.execute_batch(POLICIES)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
         VERSION => {}

@@ -43,6 +43,7 @@ fn news(record: &Record, phase: Phase, up: u64) -> Sighting {
             down: 2 * up,
             cdp_up: 3,
             cdp_down: 4,
+            connections: 5,
         },
         egress_ip: Some("192.0.2.1".to_owned()),
         egress_region: None,
@@ -251,7 +252,9 @@ async fn the_database_of_the_program_before_is_brought_up_to_date() {
     db.execute_batch(schema::TABLES).unwrap();
     db.pragma_update(None, "user_version", 1).unwrap();
     let written = "INSERT INTO workspace VALUES ('team-a', 1);
-        INSERT INTO api_key VALUES (x'00', 'sk_old', 'team-a', 1, NULL);";
+        INSERT INTO api_key VALUES (x'00', 'sk_old', 'team-a', 1, NULL);
+        INSERT INTO session (id, workspace, profile, ttl_micros, status, bytes_up, created_at, expires_at)
+            VALUES ('sess_019ec0d0-a88a-73f2-9741-8030dc82a854', 'team-a', 'default', 1, 'creating', 7, 1, 2);";
     db.execute_batch(written).unwrap();
     let row = "UPDATE api_key SET hash = ?1";
     db.execute(row, rusqlite::params![key.hash()]).unwrap();
@@ -261,6 +264,13 @@ async fn the_database_of_the_program_before_is_brought_up_to_date() {
         let caller = store.caller(key.hash()).await.unwrap().unwrap();
         assert_eq!(caller.workspace.as_str(), "team-a");
         assert!(caller.policies.iter().all(Policy::is_empty));
+        let id = "sess_019ec0d0-a88a-73f2-9741-8030dc82a854".parse().unwrap();
+        let session = store.record(&id).await.unwrap().unwrap();
+        let moved = Traffic {
+            up: 7,
+            ..Traffic::default()
+        };
+        assert_eq!(session.traffic, moved);
     }
 }
 

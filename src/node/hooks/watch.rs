@@ -158,6 +158,7 @@ fn ended(session: &Snapshot) -> Option<Happened> {
         "ended_at": text(at),
         "bytes_up": session.traffic.up,
         "bytes_down": session.traffic.down,
+        "connections": session.traffic.connections,
     });
     Some(Happened {
         event: "session.ended",

@@ -146,6 +146,7 @@ pub(super) fn bind(epoch: u64, bind: &Bind) -> pb::BindRequest {
             down: bind.used.down,
             cdp_up: bind.used.cdp_up,
             cdp_down: bind.used.cdp_down,
+            connections: bind.used.connections,
         }),
         reroute: bind.reroute,
     }
@@ -258,6 +259,7 @@ pub(super) fn ending(ending: Option<pb::Ending>) -> Result<Ending, RelayError> {
             down: traffic.down,
             cdp_up: traffic.cdp_up,
             cdp_down: traffic.cdp_down,
+            connections: traffic.connections,
         },
         detail: (!ending.detail.is_empty()).then_some(ending.detail),
         blame: Blame::read(&ending.blame),

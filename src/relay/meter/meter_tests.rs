@@ -18,14 +18,23 @@ fn the_reader_sees_what_the_writer_counted() {
     meter.add_down(20);
     meter.add_cdp_up(300);
     meter.add_cdp_down(4000);
+    meter.connection_opened();
+    meter.connection_opened();
+    meter.connection_closed();
     let expected = Traffic {
         up: 1,
         down: 20,
         cdp_up: 300,
         cdp_down: 4000,
+        connections: 2,
     };
     assert_eq!(read(&path).unwrap(), expected);
     assert_eq!(meter.traffic(), expected);
+    let open = Open {
+        clients: 0,
+        connections: 1,
+    };
+    assert_eq!(open_now(&path).unwrap(), open);
     assert_eq!(
         fs::read_dir(dir.path()).unwrap().count(),
         1,
@@ -48,7 +57,7 @@ fn a_second_writer_goes_on_counting_and_finds_nothing_open() {
     assert_eq!(read(&path).unwrap().up, 12);
     assert_eq!(after.connections(), 0);
     assert_eq!(after.load(Word::Clients), 0);
-    assert_eq!(after.load(Word::Opened), 1);
+    assert_eq!(after.traffic().connections, 1);
     assert_ne!(after.load(Word::LastDisconnect), 0);
 }
 
@@ -111,7 +120,9 @@ fn sealed_counts_stay_while_gauges_go_down() {
     meter.add_up(1);
     meter.add_cdp_up(1);
     meter.connection_closed();
-    assert_eq!(meter.traffic().down, 9);
+    meter.connection_opened();
+    meter.connection_closed();
+    assert_eq!((meter.traffic().down, meter.traffic().connections), (9, 1));
     assert_eq!(meter.traffic().up + meter.traffic().cdp_up, 0);
     assert_eq!(meter.connections(), 0);
 }
@@ -149,6 +160,7 @@ fn what_others_saw_is_not_taken_back_with_the_file() {
         down: 20,
         cdp_up: 1,
         cdp_down: 2,
+        connections: 4,
     };
     meter.add_up(15);
     meter.raise(seen);

@@ -1,4 +1,4 @@
-//! Byte counts of one instance, in one page of shared memory.
+//! What one instance has moved, in one page of shared memory.
 //!
 //! ```text
 //!   relay: Meter ── stores ──▶ R/meter/<instance> (one page, mapped) ──▶ read() :agent
@@ -32,6 +32,15 @@ use crate::{
     model::{InstanceId, Traffic},
     runtime::{boot_id, boot_now},
 };
+
+/// What goes up and down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Open {
+    /// CDP clients.
+    pub clients: u64,
+    /// Connections of the outer leg.
+    pub connections: u64,
+}
 
 /// The counters of one instance; the relay is the one writer.
 #[derive(Debug)]
@@ -183,6 +192,7 @@ impl Meter {
             down: self.load(Word::Down),
             cdp_up: self.load(Word::CdpUp),
             cdp_down: self.load(Word::CdpDown),
+            connections: self.load(Word::Opened),
         }
     }
 
@@ -197,6 +207,7 @@ impl Meter {
             (Word::Down, known.down),
             (Word::CdpUp, known.cdp_up),
             (Word::CdpDown, known.cdp_down),
+            (Word::Opened, known.connections),
         ] {
             self.page.word(word).fetch_max(least, Ordering::Relaxed);
         }
@@ -243,15 +254,16 @@ pub fn read(path: &Path) -> io::Result<Traffic> {
         down: first.down.min(second.down),
         cdp_up: first.cdp_up.min(second.cdp_up),
         cdp_down: first.cdp_down.min(second.cdp_down),
+        connections: first.connections.min(second.connections),
     })
 }
 
-/// The CDP clients that are attached now, by the same file.
+/// What is open now, by the same file.
 ///
 /// # Errors
 /// As for [`read`].
-pub fn clients(path: &Path) -> io::Result<u64> {
-    Ok(copy(&open(path)?)?.clients)
+pub fn open_now(path: &Path) -> io::Result<Open> {
+    Ok(copy(&open(path)?)?.open)
 }
 
 /// In place of its file the relay's user could put a link, or a pipe that never opens.

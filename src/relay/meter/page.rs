@@ -4,6 +4,7 @@ use std::{fs::File, io, sync::atomic::AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::Open;
 use crate::model::Traffic;
 
 /// Size of a counters file: one page of every machine that this runs on.
@@ -84,7 +85,7 @@ pub(super) struct Reading {
     pub(super) instance: u128,
     pub(super) boot: u128,
     pub(super) traffic: Traffic,
-    pub(super) clients: u64,
+    pub(super) open: Open,
 }
 
 impl Reading {
@@ -111,8 +112,12 @@ impl Reading {
                 down: word(Word::Down),
                 cdp_up: word(Word::CdpUp),
                 cdp_down: word(Word::CdpDown),
+                connections: word(Word::Opened),
             },
-            clients: word(Word::Clients),
+            open: Open {
+                clients: word(Word::Clients),
+                connections: word(Word::Open),
+            },
         })
     }
 }

@@ -155,6 +155,7 @@ pub(super) const fn traffic(of: pb::Traffic) -> Traffic {
         down: of.down,
         cdp_up: of.cdp_up,
         cdp_down: of.cdp_down,
+        connections: of.connections,
     }
 }
 
@@ -168,6 +169,7 @@ pub(super) fn ending_to_wire(ending: &Ending) -> pb::Ending {
         down,
         cdp_up,
         cdp_down,
+        connections,
     } = ending.traffic;
     let micros = ending.at.unix_timestamp_nanos() / 1_000;
     pb::Ending {
@@ -178,6 +180,7 @@ pub(super) fn ending_to_wire(ending: &Ending) -> pb::Ending {
             down,
             cdp_up,
             cdp_down,
+            connections,
         }),
         detail: ending.detail.clone().unwrap_or_default(),
         blame: ending.blame.map_or("", Blame::as_str).to_owned(),

@@ -202,6 +202,7 @@ impl Origin {
         Traffic {
             up: self.counts.received.load(Ordering::SeqCst),
             down: self.counts.sent.load(Ordering::SeqCst),
+            connections: self.connections(),
             ..Traffic::default()
         }
     }

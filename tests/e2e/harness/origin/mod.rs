@@ -118,6 +118,13 @@ impl Origin {
             })
     }
 
+    /// How many connections of one address were accepted.
+    pub fn connections_of(&self, peer: IpAddr) -> usize {
+        let connections = self.records.connections.lock();
+        let of_peer = connections.iter().filter(|one| one.peer.ip() == peer);
+        of_peer.count()
+    }
+
     /// Every address that ever connected.
     pub fn peers(&self) -> BTreeSet<IpAddr> {
         let connections = self.records.connections.lock();
