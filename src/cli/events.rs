@@ -31,6 +31,9 @@ pub(super) struct Args {
         hide_default_value = true
     )]
     after: u64,
+    /// Also the meters of sessions while they move, twice a second: no events, they have no number
+    #[arg(long, requires = "follow")]
+    meters: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -70,7 +73,10 @@ async fn connection(args: &Args, after: &mut u64) -> Result<(), tonic::Status> {
     if !args.follow && last <= *after {
         return Ok(());
     }
-    let request = pb::WatchRequest { after_seq: *after };
+    let request = pb::WatchRequest {
+        after_seq: *after,
+        without_meters: !args.meters,
+    };
     let mut stream = node.watch(request).await?.into_inner();
     while let Some(message) = stream.message().await? {
         match message.item {
@@ -82,6 +88,11 @@ async fn connection(args: &Args, after: &mut u64) -> Result<(), tonic::Status> {
             Some(Item::Gap(gap)) => {
                 *after = gap.oldest_seq.saturating_sub(1);
                 tell_gap(args.common.json);
+            }
+            Some(Item::Meters(meters)) => {
+                for meter in &meters.sessions {
+                    print_meter(meters.at, meter, args.common.json);
+                }
             }
             None => {}
         }
@@ -102,18 +113,32 @@ fn tell_gap(as_json: bool) {
 
 fn print(event: &pb::Event, as_json: bool) {
     let (kind, data) = described(event);
-    let at = event.at.unwrap_or_default();
-    let at = OffsetDateTime::from_unix_timestamp_nanos(
-        i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos),
-    );
-    let at = at
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default();
+    let at = moment(event.at);
     if as_json {
         let line = json!({ "seq": event.seq, "at": at, "event": kind, "data": data });
         return output::line(line);
     }
+    output::line(written(&at, kind, &data));
+}
+
+fn print_meter(at: Option<prost_types::Timestamp>, meter: &pb::SessionMeter, as_json: bool) {
+    let (at, data) = (moment(at), of_meter(meter));
+    if as_json {
+        output::line(json!({ "at": at, "event": "meter", "data": data }));
+    } else {
+        output::line(written(&at, "meter", &data));
+    }
+}
+
+fn moment(at: Option<prost_types::Timestamp>) -> String {
+    let at = at.unwrap_or_default();
+    let nanos = i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos);
+    let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
+    at.and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+fn written(at: &str, kind: &str, data: &Value) -> String {
     let mut text = format!("{at}  {kind:<14}");
     for (name, value) in data.as_object().into_iter().flatten() {
         let value = value
@@ -125,7 +150,7 @@ fn print(event: &pb::Event, as_json: bool) {
         // Writing to a string cannot fail.
         write!(text, "  {name}={value}").ok();
     }
-    output::line(text);
+    text
 }
 
 /// Whoever reads along must not be able to enter a session.
@@ -184,6 +209,18 @@ fn described(event: &pb::Event) -> (&'static str, Value) {
     }
 }
 
+fn of_meter(meter: &pb::SessionMeter) -> Value {
+    let traffic = meter.traffic.unwrap_or_default();
+    json!({
+        "session": prefix(&meter.session_id),
+        "bytes_up": traffic.up,
+        "bytes_down": traffic.down,
+        "cdp_bytes_up": traffic.cdp_up,
+        "cdp_bytes_down": traffic.cdp_down,
+        "connections": traffic.connections,
+    })
+}
+
 fn of_session(session: &pb::Session) -> Value {
     let phase = match session.phase() {
         pb::Phase::Unspecified => "unknown",
@@ -225,6 +262,11 @@ mod tests {
     #[test]
     fn an_event_is_described_without_a_whole_id() {
         let id = SessionId::random();
+        let meter = of_meter(&pb::SessionMeter {
+            session_id: id.as_str().to_owned(),
+            traffic: None,
+        });
+        assert_eq!(meter["session"], id.to_string());
         let mut session = pb::Session {
             id: id.as_str().to_owned(),
             ..pb::Session::default()

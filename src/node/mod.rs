@@ -226,7 +226,8 @@ impl Node {
         tasks.spawn("docker events", |stop| upkeep::listen(eared, stop));
         tasks.spawn("meters", |stop| upkeep::fold(folded, stop));
         tasks.spawn("sweep", |stop| upkeep::sweep(swept, stop));
-        let (drained, disowned) = (node(), node());
+        let (drained, disowned, told) = (node(), node(), node());
+        tasks.spawn("moving meters", |stop| upkeep::tell(told, stop));
         tasks.spawn("drain", |stop| drain::run(drained, stop));
         tasks.spawn("disowned", |stop| ownership::run(disowned, stop));
         let (watching, notice) = (node(), self.inner.notice.clone());

@@ -1,4 +1,4 @@
-//! What a node does without being asked: fold the meters, listen to Docker, forget, sweep.
+//! What a node does without being asked: fold the meters, tell those that move, listen to Docker, forget, sweep.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,10 +16,13 @@ use crate::{
     instance::{INSTANCE_LABEL, View, strays},
     model::{Blame, Failure, InstanceId},
     runtime::wall_now,
-    session::Cause,
+    session::{Cause, Moved},
 };
 
 const FOLD: Duration = Duration::from_secs(1);
+/// Between two looks at the meters while somebody watches: one that comes late is still within a second of
+/// the last.
+const TELL: Duration = Duration::from_millis(500);
 /// Docker is asked no more often than this, and at once where it was listened to for longer: orders
 /// must not be taken for a Docker that has just gone.
 const RELISTEN: Duration = Duration::from_secs(1);
@@ -41,6 +44,20 @@ pub(super) async fn fold(node: Node, stop: CancellationToken) {
         }
         node.inner.wheels.meters.turn();
     }
+}
+
+/// Tells watchers of the meters as they move; rests while there are none.
+pub(super) async fn tell(node: Node, stop: CancellationToken) {
+    let meters = node.hub().meters();
+    let round = async {
+        loop {
+            meters.wanted().await;
+            let (at, sessions) = (wall_now(), node.sessions().meters());
+            meters.tell(Moved { at, sessions });
+            tokio::time::sleep(TELL).await;
+        }
+    };
+    stop.run_until_cancelled(round).await;
 }
 
 /// Forgets old endings and removes containers that nobody knows.

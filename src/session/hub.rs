@@ -10,7 +10,7 @@ use futures::{Stream, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Event, Item, Tally, What};
+use super::{Event, Item, Meters, Tally, What};
 use crate::runtime::wall_now;
 
 /// How many events are remembered.
@@ -27,6 +27,7 @@ pub struct Hub {
     memory: usize,
     /// Held to count one event or to copy the counts, never across a wait.
     tally: Arc<Mutex<Tally>>,
+    meters: Meters,
 }
 
 impl Hub {
@@ -42,6 +43,7 @@ impl Hub {
             last: Arc::new(watch::Sender::new(epoch.saturating_mul(PER_EPOCH))),
             memory,
             tally: Arc::default(),
+            meters: Meters::default(),
         }
     }
 
@@ -69,6 +71,12 @@ impl Hub {
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally.lock().clone()
+    }
+
+    /// The meters, which are told beside the events and are none.
+    #[must_use]
+    pub const fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// The number of the last event.

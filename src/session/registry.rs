@@ -300,6 +300,19 @@ impl<G: Ground> Sessions<G> {
         Arc::new(fresh)
     }
 
+    /// What each session that has not ended has moved so far.
+    #[must_use]
+    pub fn meters(&self) -> HashMap<SessionId, Traffic> {
+        let all = self.all().into_iter();
+        all.filter_map(|session| {
+            let row = session.row();
+            let sample = self.ground.sample(row.instance).unwrap_or_default();
+            let seen = session.shown.raise(sample.max(row.traffic));
+            (row.phase != Phase::Ended).then(|| (row.id.clone(), seen))
+        })
+        .collect()
+    }
+
     /// Folds the meters that moved since `last` into the journal.
     ///
     /// # Errors

@@ -60,3 +60,4 @@ mod tls;
 mod traces;
 mod transfers;
 mod units;
+mod watch;

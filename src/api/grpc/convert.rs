@@ -10,7 +10,7 @@ use crate::{
         Substrate, Traffic,
     },
     node::{NodeState, Placement, PoolProfile, Status},
-    session::{Event, Item, SlotChange, Snapshot, What},
+    session::{Event, Item, Moved, SlotChange, Snapshot, Told, What},
     wire::node as pb,
 };
 
@@ -142,8 +142,28 @@ fn host(of: HostTraffic) -> pb::HostTraffic {
     }
 }
 
-/// One item of a watch.
-pub(super) fn item(item: Item) -> pb::WatchResponse {
+/// One word of a watch.
+pub(super) fn told(told: Told) -> pb::WatchResponse {
+    match told {
+        Told::Item(of) => item(of),
+        Told::Moved(of) => pb::WatchResponse {
+            item: Some(pb::watch_response::Item::Meters(meters(of))),
+        },
+    }
+}
+
+fn meters(of: Moved) -> pb::Meters {
+    let sessions = of.sessions.into_iter().map(|(id, moved)| pb::SessionMeter {
+        session_id: id.into(),
+        traffic: Some(traffic(moved)),
+    });
+    pb::Meters {
+        at: Some(timestamp(of.at)),
+        sessions: sessions.collect(),
+    }
+}
+
+fn item(item: Item) -> pb::WatchResponse {
     use pb::{event, watch_response};
     let item = match item {
         Item::Gap { oldest_seq } => watch_response::Item::Gap(pb::Gap { oldest_seq }),

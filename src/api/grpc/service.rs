@@ -11,6 +11,7 @@ use crate::{
     api::codes,
     model::{Classify, Phase},
     node::NodeError,
+    session::Told,
     wire::{
         RETRY_PUSHBACK,
         node::{self as pb, node_service_server::NodeService},
@@ -128,11 +129,17 @@ impl NodeService for Service {
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Answer<Self::WatchStream> {
         let node = self.door.arrival().await;
         let node = node.ok_or_else(|| Status::unavailable("the node could not start"))?;
-        let items = node.hub().watch(request.into_inner().after_seq);
-        let items = items
-            .map(|item| Ok(convert::item(item)))
+        let request = request.into_inner();
+        let items = node.hub().watch(request.after_seq);
+        let told = if request.without_meters {
+            items.map(Told::Item).left_stream()
+        } else {
+            node.hub().meters().beside(items).right_stream()
+        };
+        let told = told
+            .map(|told| Ok(convert::told(told)))
             .take_until(self.stop.clone().cancelled_owned());
-        Ok(Response::new(Box::pin(items)))
+        Ok(Response::new(Box::pin(told)))
     }
 
     async fn get_node(&self, _: Request<pb::GetNodeRequest>) -> Answer<pb::GetNodeResponse> {

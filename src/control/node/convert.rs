@@ -220,6 +220,6 @@ pub(super) fn news(response: pb::WatchResponse) -> Result<Option<News>, NodeErro
             )
             | None => Ok(None),
         },
-        None => Ok(None),
+        Some(Item::Meters(_)) | None => Ok(None),
     }
 }

@@ -228,7 +228,11 @@ impl Node {
     pub async fn watch(
         &self,
     ) -> Result<impl Stream<Item = Result<News, NodeError>> + Unpin + use<>, NodeError> {
-        let request = pb::WatchRequest { after_seq: 0 };
+        // Whoever asks for a session is told its meter as it is then.
+        let request = pb::WatchRequest {
+            after_seq: 0,
+            without_meters: true,
+        };
         let stream = within(QUESTION_TIMEOUT, self.rpc.clone().watch(request)).await?;
         Ok(stream
             .map(|item| convert::news(item.map_err(NodeError::from)?))

@@ -89,7 +89,10 @@ impl Node {
 
     /// Every event that is still held, until `enough` says so.
     pub async fn events_until(&self, enough: impl Fn(&[Event]) -> bool) -> Vec<Event> {
-        let request = WatchRequest { after_seq: 0 };
+        let request = WatchRequest {
+            after_seq: 0,
+            without_meters: true,
+        };
         let mut stream: Streaming<_> = self.dial().await.watch(request).await.unwrap().into_inner();
         let mut events = Vec::new();
         let collect = async {
@@ -98,6 +101,7 @@ impl Node {
                 match item.item.unwrap() {
                     Item::Event(event) => events.push(event),
                     Item::Gap(gap) => panic!("a gap before {}", gap.oldest_seq),
+                    Item::Meters(meters) => panic!("nobody asked for {meters:?}"),
                 }
             }
         };

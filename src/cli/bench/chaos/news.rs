@@ -39,7 +39,7 @@ impl News {
         loop {
             // An agent that dies ends its stream: the next one is asked for what came after.
             if let Ok(mut node) = node::connect(&runtime_dir).await
-                && let Ok(events) = node.watch(WatchRequest { after_seq }).await
+                && let Ok(events) = node.watch(asked(after_seq)).await
             {
                 let mut events = events.into_inner();
                 while let Ok(Some(told)) = events.message().await {
@@ -51,11 +51,18 @@ impl News {
                             }
                         }
                         // Another agent counts from its own number on; it is told from there.
-                        Some(Item::Gap(_)) | None => {}
+                        Some(Item::Gap(_) | Item::Meters(_)) | None => {}
                     }
                 }
             }
             sleep(AGAIN).await;
         }
+    }
+}
+
+const fn asked(after_seq: u64) -> WatchRequest {
+    WatchRequest {
+        after_seq,
+        without_meters: true,
     }
 }
