@@ -68,9 +68,11 @@ async fn a_quota_does_not_begin_anew_where_a_relay_dies_and_its_counters_are_los
         client.goto(&origin.http("/")).await;
         let fetch = "fetch('/bytes/300000').then((r) => r.arrayBuffer()).then((b) => b.byteLength)";
         assert_eq!(client.evaluate(fetch).await, 300_000);
-        let before = eventually("the meter equals the origin", seconds(10), async || {
-            let now = bytes_of(&session.get().await);
-            (now == origin.bytes_of(ip)).then_some(now.up + now.down)
+        let (before, made) = eventually("the meter equals the origin", seconds(10), async || {
+            let object = session.get().await;
+            let (now, made) = (bytes_of(&object), object["connections"].clone());
+            let whole = now == origin.bytes_of(ip) && made == origin.connections_of(ip);
+            whole.then_some((now.up + now.down, made))
         })
         .await;
         assert!((300_000..upto).contains(&before), "{before}");
@@ -85,8 +87,10 @@ async fn a_quota_does_not_begin_anew_where_a_relay_dies_and_its_counters_are_los
             chaser.relay_after(relay)
         })
         .await;
-        let now = bytes_of(&session.get().await);
+        let object = session.get().await;
+        let now = bytes_of(&object);
         assert!(now.up + now.down >= before, "never back: {now:?}");
+        assert!(object["connections"].as_u64() >= made.as_u64(), "{object}");
     }
     let mut client = Library::Patchright.connect(&session.cdp_url).await;
     let fetch =
@@ -97,6 +101,7 @@ async fn a_quota_does_not_begin_anew_where_a_relay_dies_and_its_counters_are_los
         (&ended["ended_reason"], &ended["bytes_total"]),
         (&json!("quota_exceeded"), &json!(QUOTA))
     );
+    assert_eq!(ended["connections"], origin.connections_of(ip), "{ended}");
     let seen = origin.bytes_of(ip);
     // What the origin's sockets had sent and nobody read is beyond, and nothing else.
     assert!(seen.up <= bytes_of(&ended).up, "{seen:?}");
