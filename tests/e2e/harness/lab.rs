@@ -28,7 +28,7 @@ use super::{docker, processes, small_disk};
 const CLAIMS: &str = "/run/chaser-lab";
 
 pub struct Lab {
-    number: u8,
+    pub(super) number: u8,
     secluded: bool,
     _claim: File,
 }
@@ -186,7 +186,7 @@ impl Lab {
     }
 
     /// Lines for `ip -batch` on the host's side.
-    fn on_host(&self, lines: &str) {
+    pub(super) fn on_host(&self, lines: &str) {
         ip(self.host_namespace().as_deref(), lines);
     }
 
@@ -315,7 +315,7 @@ pub fn within<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Sen
 }
 
 /// Lines for `ip -batch`, on the host or inside.
-fn ip(namespace: Option<&str>, lines: &str) {
+pub(super) fn ip(namespace: Option<&str>, lines: &str) {
     let mut ip = Command::new("ip")
         .args(namespace.into_iter().flat_map(|name| ["-n", name]))
         .args(["-batch", "-"])

@@ -28,6 +28,7 @@ mod plain;
 pub mod processes;
 mod receiver;
 mod rest;
+mod second_cable;
 mod small_disk;
 mod trap;
 pub mod trusting;

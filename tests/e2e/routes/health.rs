@@ -18,7 +18,7 @@ impl Chaser {
         (output.status.code(), said)
     }
 
-    async fn state_of(&self, name: &str) -> String {
+    pub(super) async fn state_of(&self, name: &str) -> String {
         let (_code, route) = self.route(&["show", name]).await;
         route["state"].as_str().unwrap_or_default().to_owned()
     }

@@ -21,6 +21,7 @@ mod carry;
 mod failover;
 mod health;
 mod hosts;
+mod interface;
 mod limits;
 mod names;
 mod place;
