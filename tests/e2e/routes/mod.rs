@@ -26,6 +26,7 @@ mod limits;
 mod names;
 mod place;
 mod policy;
+mod probes;
 mod rude;
 mod secret;
 mod six;

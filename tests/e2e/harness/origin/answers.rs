@@ -25,7 +25,7 @@ pub type Body = BoxBody<Bytes, Infallible>;
 const CHUNK: usize = 64 << 10;
 
 /// `/` a page, `/bytes/N`, `/drip/N/MS` (N bytes over MS milliseconds), `/upload`, `/headers`,
-/// `/ws` (echo); anything else is a small page as well.
+/// `/ip` (whose asks), `/silent/MS` (a page after so long without a byte), `/ws` (echo); anything else is a small page as well.
 pub async fn answer(request: Request<Incoming>, peer: SocketAddr, tasks: &Tasks) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let words: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -36,6 +36,11 @@ pub async fn answer(request: Request<Incoming>, peer: SocketAddr, tasks: &Tasks)
             Duration::from_millis(over.parse().unwrap()),
         ),
         ["upload"] => upload(request.into_body()).await,
+        ["ip"] => text("text/plain", peer.ip().to_string()),
+        ["silent", pause] => {
+            tokio::time::sleep(Duration::from_millis(pause.parse().unwrap())).await;
+            text("text/plain", "at last".to_owned())
+        }
         ["headers"] => headers(&request, peer),
         ["ws"] => echo(request, tasks),
         ["favicon.ico"] => {
