@@ -14,7 +14,7 @@ use crate::wire::node as pb;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Every route: state, sessions, connections
+    /// Every route: state, sessions, bytes, connections and what became of them
     List(Common),
     /// One route
     Show(One),
@@ -89,6 +89,7 @@ async fn routes(common: &Common) -> anyhow::Result<Vec<pb::EgressRoute>> {
 }
 
 fn as_json(of: &pb::EgressRoute) -> Value {
+    let traffic = of.traffic.unwrap_or_default();
     json!({
         "name": of.name,
         "description": of.description,
@@ -103,9 +104,35 @@ fn as_json(of: &pb::EgressRoute) -> Value {
         "exit_ip": of.exit_ip,
         "served": of.served,
         "failed": of.failed,
+        "faults": of.faults,
+        "error_rate": error_rate(of),
+        "target_failed": of.target_failed,
+        "bytes_up": traffic.up,
+        "bytes_down": traffic.down,
         "time_zone": of.time_zone,
         "locale": of.locale,
     })
+}
+
+/// The share of connections that failed by the route's own fault; none before the first one.
+fn error_rate(of: &pb::EgressRoute) -> Option<f64> {
+    let of_all = of.served + of.failed;
+    #[expect(clippy::cast_precision_loss, reason = "a share, for people")]
+    (of_all > 0).then(|| of.failed as f64 / of_all as f64)
+}
+
+/// `refused 3, target 1`: what failed, by whose fault.
+fn failures(of: &pb::EgressRoute) -> String {
+    let mut each: Vec<_> = of
+        .faults
+        .iter()
+        .map(|(why, count)| (&**why, *count))
+        .collect();
+    each.sort_unstable();
+    each.push(("target", of.target_failed));
+    let each = each.into_iter().filter(|(_, count)| *count > 0);
+    let each: Vec<_> = each.map(|(why, count)| format!("{why} {count}")).collect();
+    each.join(", ")
 }
 
 async fn list(common: &Common) -> anyhow::Result<()> {
@@ -120,9 +147,12 @@ async fn list(common: &Common) -> anyhow::Result<()> {
         ("REGION", Align::Left),
         ("STATE", Align::Left),
         ("SESSIONS", Align::Right),
+        ("UP", Align::Right),
+        ("DOWN", Align::Right),
         ("SERVED", Align::Right),
-        ("FAILED", Align::Right),
+        ("ERRORS", Align::Right),
         ("EXIT", Align::Left),
+        ("FAILED", Align::Left),
     ]);
     for of in routes {
         let state = match (&*of.state, &*of.fault, of.resting_until) {
@@ -130,15 +160,21 @@ async fn list(common: &Common) -> anyhow::Result<()> {
             (state, "", _) => state.to_owned(),
             (state, fault, _) => format!("{state} ({fault})"),
         };
+        let traffic = of.traffic.unwrap_or_default();
+        let errors = error_rate(&of).map(|rate| format!("{:.1} %", rate * 100.0));
+        let failures = failures(&of);
         table.row([
             of.name,
             of.description,
             of.region,
             state,
             format!("{}/{}", of.sessions, of.capacity),
+            output::bytes(traffic.up),
+            output::bytes(traffic.down),
             of.served.to_string(),
-            of.failed.to_string(),
+            errors.unwrap_or_else(|| "-".to_owned()),
             of.exit_ip,
+            failures,
         ]);
     }
     output::print(table);

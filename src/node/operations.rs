@@ -10,7 +10,7 @@ use crate::{
     journal::SessionRow,
     model::{Duty, InstanceId, Phase, Traffic},
     relay::meter,
-    routes::Health,
+    routes::{Health, Occupancy},
     runtime::StepTimes,
     session::{Carried, Session, Snapshot, Tally, Usage},
 };
@@ -111,16 +111,9 @@ impl Node {
         let tally = self.hub().tally();
         let live = self.live_rows();
         let mut routes: BTreeMap<String, (Carried, Health)> = BTreeMap::new();
-        for (name, carried) in &tally.routes {
-            routes.entry(name.clone()).or_default().0 = *carried;
-        }
-        let mut sum = Traffic::default();
-        for row in &live {
-            let traffic = self.sessions().live(row).traffic;
-            sum = sum.plus(traffic);
-            if let Some(name) = row.held_route() {
-                routes.entry(name).or_default().0.add(traffic);
-            }
+        let (carried, sum) = self.carried(&tally, &live);
+        for (name, carried) in carried {
+            routes.entry(name).or_default().0 = carried;
         }
         for (name, health) in self.routes().healths() {
             routes.entry(name).or_default().1 = health;
@@ -135,6 +128,36 @@ impl Node {
             hooks: self.inner.hooks.status(),
             last_event: self.hub().last(),
         }
+    }
+
+    /// What each route has carried with what lives on it, and what all that lives has moved.
+    fn carried(
+        &self,
+        tally: &Tally,
+        live: &[Arc<SessionRow>],
+    ) -> (BTreeMap<String, Carried>, Traffic) {
+        let (mut routes, mut sum) = (tally.routes.clone(), Traffic::default());
+        for row in live {
+            let traffic = self.sessions().live(row).traffic;
+            sum = sum.plus(traffic);
+            if let Some(name) = row.held_route() {
+                routes.entry(name).or_default().add(traffic);
+            }
+        }
+        (routes, sum)
+    }
+
+    /// Every configured route as it is now, and what it has carried since the agent started.
+    #[must_use]
+    pub fn routes_now(&self) -> Vec<(Occupancy, Carried)> {
+        let tally = self.hub().tally();
+        let mut carried = self.carried(&tally, &self.live_rows()).0;
+        let all = self.routes().occupancy().into_iter();
+        all.map(|route| {
+            let carried = carried.remove(&route.route.name);
+            (route, carried.unwrap_or_default())
+        })
+        .collect()
     }
 
     /// What an autoscaler wants to know, now.

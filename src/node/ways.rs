@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::{Node, NodeError};
 use crate::{
     relay::{Way, client::Look},
-    routes::{Occupancy, Refused},
+    routes::Refused,
 };
 
 /// Between two counts.
@@ -79,12 +79,6 @@ async fn look_at(node: &Node, routes: Vec<(String, Way)>) {
 }
 
 impl Node {
-    /// Every configured route as it is now.
-    #[must_use]
-    pub fn routes_now(&self) -> Vec<Occupancy> {
-        self.routes().occupancy()
-    }
-
     async fn look(&self, name: &str, way: &Way) -> Result<Look, NodeError> {
         let url = probe_url(self);
         let look = self.instances().tools().relay.probe(way, url).await?;

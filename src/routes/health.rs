@@ -53,6 +53,18 @@ impl Fault {
         }
     }
 
+    /// Whether the relay's word for a refusal says that the target could not be connected to.
+    #[must_use]
+    pub fn is_of_target(word: &str) -> bool {
+        let words = [
+            "unresolved",
+            "resolve_timeout",
+            "connect_failed",
+            "connect_timeout",
+        ];
+        words.contains(&word)
+    }
+
     /// The word for people and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -96,6 +108,7 @@ pub enum State {
 pub struct Health {
     served: u64,
     failed: [u64; Fault::ALL.len()],
+    target_failed: u64,
     in_a_row: u32,
     good: u32,
     /// When the first fault of those in a row was.
@@ -145,6 +158,11 @@ impl Health {
         }
     }
 
+    /// So many connections failed by their target's fault, which says nothing of the way there.
+    pub const fn target_failed(&mut self, count: u64) {
+        self.target_failed += count;
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn state(&self, now: BootInstant) -> State {
@@ -174,13 +192,19 @@ impl Health {
         self.last
     }
 
-    /// Connections that were made, and that failed, since the agent started.
+    /// Connections that were made, and that failed by the route's fault, since the agent started.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.served, self.failed.iter().sum())
     }
 
-    /// Connections that failed, by what was wrong.
+    /// Connections that failed by their target's fault.
+    #[must_use]
+    pub const fn targets(&self) -> u64 {
+        self.target_failed
+    }
+
+    /// Connections that failed by the route's fault, by what was wrong.
     pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> + '_ {
         Fault::ALL.into_iter().zip(self.failed)
     }

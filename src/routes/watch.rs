@@ -37,6 +37,8 @@ impl Routes {
                 let more = count.saturating_sub(then.copied().unwrap_or(0));
                 if let Some(fault) = Fault::of(word) {
                     health.failed(fault, more, now);
+                } else if Fault::is_of_target(word) {
+                    health.target_failed(more);
                 }
             }
             health.served(tally.reached.saturating_sub(reached_before));

@@ -49,7 +49,7 @@ impl RouteCounters {
         );
         registry.register(
             "route_connections",
-            "Connections by way of an egress route's upstream: served, or what was wrong with it",
+            "Connections by way of an egress route: served, or what was wrong with it, or that their target failed",
             self.connections.clone(),
         );
     }
@@ -69,7 +69,8 @@ impl RouteCounters {
                 show(&self.bytes.get_or_create(&label), count);
             }
             let served = ("served".to_owned(), of.served);
-            for (outcome, count) in of.faults.clone().into_iter().chain([served]) {
+            let targets = ("target_failed".to_owned(), of.target_failed);
+            for (outcome, count) in of.faults.clone().into_iter().chain([served, targets]) {
                 let label = Made {
                     route: route(),
                     outcome,

@@ -8,7 +8,7 @@ use crate::{
     wire::node as pb,
 };
 
-use super::convert;
+use super::{convert, route::faults};
 
 pub(super) fn operations(of: Operations) -> pb::Operations {
     let traffic = of.tally.traffic.plus(of.live);
@@ -38,15 +38,13 @@ pub(super) fn operations(of: Operations) -> pb::Operations {
 }
 
 fn route((route, (carried, health)): (String, (Carried, Health))) -> pb::RouteUse {
-    let faults = health
-        .faults()
-        .map(|(fault, count)| (fault.to_string(), count));
     pb::RouteUse {
         route,
         sessions: carried.sessions,
         traffic: Some(convert::traffic(carried.traffic)),
         served: health.counts().0,
-        faults: faults.collect(),
+        faults: faults(&health),
+        target_failed: health.targets(),
     }
 }
 

@@ -1,17 +1,18 @@
 //! Egress routes on the wire.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use super::convert::timestamp;
+use super::convert::{timestamp, traffic};
 use crate::{
     relay::client::Look,
-    routes::{Fault, Occupancy, State},
+    routes::{Fault, Health, Occupancy, State},
     runtime::wall_now,
+    session::Carried,
     wire::node as pb,
 };
 
-/// One route as it is now.
-pub(super) fn route(of: Occupancy) -> pb::EgressRoute {
+/// One route as it is now, and what it has carried.
+pub(super) fn route((of, carried): (Occupancy, Carried)) -> pb::EgressRoute {
     let now = wall_now();
     let (served, failed) = of.health.counts();
     let state = match of.state {
@@ -42,7 +43,17 @@ pub(super) fn route(of: Occupancy) -> pb::EgressRoute {
         failed,
         time_zone: of.route.place.time_zone.clone(),
         locale: of.route.place.locale.clone(),
+        traffic: Some(traffic(carried.traffic)),
+        faults: faults(&of.health),
+        target_failed: of.health.targets(),
     }
+}
+
+/// Connections that failed by a route's fault, by what was wrong.
+pub(super) fn faults(of: &Health) -> HashMap<String, u64> {
+    let each = of.faults();
+    each.map(|(fault, count)| (fault.to_string(), count))
+        .collect()
 }
 
 /// What a look at a route showed.

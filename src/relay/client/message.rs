@@ -156,7 +156,7 @@ pub struct Inventory {
 pub struct Tally {
     /// Which.
     pub instance: InstanceId,
-    /// Connections that the route's upstream has made.
+    /// Connections that were made by way of the route.
     pub reached: u64,
     /// Requests that the relay refused, by its word for the reason.
     pub refused: BTreeMap<String, u64>,

@@ -87,11 +87,10 @@ impl Shared {
             // Boxed: most tunnels know no upstream and need not carry the room for one.
             Some(upstream) => {
                 let reached = Box::pin(self.around(&route, (upstream, to), gate));
-                let outer = reached.await?;
-                self.reached.fetch_add(1, Ordering::Relaxed);
-                (outer, None)
+                (reached.await?, None)
             }
         };
+        self.reached.fetch_add(1, Ordering::Relaxed);
         Ok(Link {
             outer,
             to: to.clone(),

@@ -29,6 +29,7 @@ mod policy;
 mod probes;
 mod rude;
 mod secret;
+mod shown;
 mod six;
 
 /// The file of routes of a test's node.
