@@ -27,7 +27,8 @@ impl Table {
         let user = match &*self.username {
             "" => {
                 let file = self.username_file.as_deref();
-                self.secret("username_file", (file, self.username_credential.as_deref()))?
+                let keys = ["username_file", "username_credential"];
+                self.secret(keys, (file, self.username_credential.as_deref()))?
             }
             written => {
                 let also = self.username_file.is_some() || self.username_credential.is_some();
@@ -37,7 +38,8 @@ impl Table {
         };
         let password = if self.names_a_password() {
             let file = self.password_file.as_deref();
-            self.secret("password_file", (file, self.password_credential.as_deref()))?
+            let keys = ["password_file", "password_credential"];
+            self.secret(keys, (file, self.password_credential.as_deref()))?
         } else {
             SecretString::default()
         };
@@ -64,14 +66,14 @@ impl Table {
 
     fn secret(
         &self,
-        key: &'static str,
+        [in_file, as_credential]: [&'static str; 2],
         places: (Option<&Path>, Option<&str>),
     ) -> Result<SecretString, Refused> {
-        let place = match places {
-            (Some(file), None) => At::File(file),
-            (None, Some(credential)) => At::Credential(credential),
-            (Some(_), Some(_)) => return Err(self.wrong(key, "is named twice")),
-            (None, None) => return Err(self.wrong(key, "is missing")),
+        let (key, place) = match places {
+            (Some(file), None) => (in_file, At::File(file)),
+            (None, Some(credential)) => (as_credential, At::Credential(credential)),
+            (Some(_), Some(_)) => return Err(self.wrong(in_file, "is named twice")),
+            (None, None) => return Err(self.wrong(in_file, "is missing")),
         };
         secret::read(place).map_err(|problem| self.wrong(key, format!("is no use: {problem}")))
     }
