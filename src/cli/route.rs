@@ -33,7 +33,7 @@ pub(super) enum Command {
     Drain(One),
     /// Back in service
     Undrain(One),
-    /// Read all routes again; sessions keep what they have
+    /// Read all routes and the list of denied hosts again; sessions keep their routes
     Reload(Common),
 }
 

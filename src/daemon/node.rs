@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
+use tokio::sync::watch;
+
 use crate::{
     api::grpc::{self, BindFailed, Door, Listeners, Opener},
     daemon::{certificates::Certificates, config::Config},
@@ -25,7 +27,6 @@ pub struct NodeRole {
     /// What everything asks.
     pub node: Node,
     launch: Launch,
-    settings: Settings,
 }
 
 /// Why the node could not start.
@@ -93,6 +94,8 @@ pub async fn begin(
     let node_id = journal::node_of(&config.state_dir).map_err(node::StartError::from)?;
     let (opener, door) = Door::shut(node_id);
     grpc::serve(listeners, door, certificates.node.clone(), tasks)?;
+    let denied = config.egress.denied_hosts();
+    let denied_hosts = watch::Sender::new(denied.map_err(node::StartError::from)?);
     let parts = Parts {
         state_dir: config.state_dir.clone(),
         launch: Launch {
@@ -106,10 +109,7 @@ pub async fn begin(
             egress_allow: config.egress.allow.clone(),
             egress_deny: config.egress.deny.clone(),
             egress_deny_ports: config.egress.deny_ports.clone(),
-            egress_deny_hosts: config
-                .egress
-                .denied_hosts()
-                .map_err(node::StartError::from)?,
+            egress_deny_hosts: denied_hosts.subscribe(),
             top_hosts: config.egress.top_hosts,
             egress_endpoints: Vec::new(),
             nameservers: config.egress.nameservers.clone(),
@@ -136,6 +136,7 @@ pub async fn begin(
             config: config.egress.clone(),
             added: config.state_dir.join("routes.toml"),
         },
+        denied_hosts,
         hooks: config.hooks.clone(),
         notice: config.notice.clone(),
         kept: DescriptorStore::default(),
@@ -160,14 +161,10 @@ impl Starting {
     /// # Errors
     /// [`StartFailed`]; callers go on hearing that it starts until the tasks stop.
     pub async fn finish(self, tasks: &Tasks) -> Result<NodeRole, StartFailed> {
-        let (launch, settings) = (self.parts.launch.clone(), self.parts.settings.clone());
+        let launch = self.parts.launch.clone();
         let node = node::start(self.parts, self.lock, tasks).await?;
         self.opener.open(node.clone());
-        Ok(NodeRole {
-            node,
-            launch,
-            settings,
-        })
+        Ok(NodeRole { node, launch })
     }
 }
 
@@ -181,11 +178,7 @@ impl NodeRole {
         &self,
         egress_endpoints: Vec<SocketAddr>,
     ) -> Result<(), RelayError> {
-        let settings = Settings {
-            egress_endpoints,
-            ..self.settings.clone()
-        };
-        self.node.tell_relay(&settings).await
+        self.node.tell_relay(egress_endpoints).await
     }
 
     /// Tells the relay what its gateway shows from now on.
@@ -193,7 +186,7 @@ impl NodeRole {
     /// # Errors
     /// What the relay answers.
     pub(super) async fn show_again(&self) -> Result<(), RelayError> {
-        self.node.tell_relay(&self.settings).await
+        self.node.tell_relay(Vec::new()).await
     }
 
     /// Ends every session and takes everything down, then the relay where it is ours.

@@ -4,7 +4,7 @@
 //! instance, and follows on. It keeps a duplicate of the gateway's listener, so that clients who
 //! dial in between queue instead of being refused.
 
-use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
@@ -100,14 +100,18 @@ impl Link {
 }
 
 impl Node {
-    /// Tells the relay other settings than those of the start. They hold until it is greeted again:
-    /// a relay that was lost is told those of the start.
+    /// Tells the relay its settings as they are now, and lets pages reach these endpoints of this process
+    /// until it is told again: a relay that was lost is told of none.
     ///
     /// # Errors
     /// What the relay answers.
-    pub async fn tell_relay(&self, settings: &Settings) -> Result<(), RelayError> {
+    pub async fn tell_relay(&self, egress_endpoints: Vec<SocketAddr>) -> Result<(), RelayError> {
+        let settings = Settings {
+            egress_endpoints,
+            ..self.inner.settings.clone()
+        };
         let relay = &self.instances().tools().relay;
-        relay.hello(settings).await.map(drop)
+        relay.hello(&settings).await.map(drop)
     }
 }
 

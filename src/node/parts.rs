@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tokio::sync::watch;
+
 use super::{Config, HooksConfig, NoticeConfig, PoolConfig};
 use crate::{
     host::monitor,
@@ -38,6 +40,8 @@ pub struct Parts {
     pub session: session::Config,
     /// Where the egress routes are written down.
     pub egress: Sources,
+    /// Where the relay's settings have the names from that pages may not reach.
+    pub denied_hosts: watch::Sender<String>,
     /// `[hooks]`.
     pub hooks: HooksConfig,
     /// `[notice]`.

@@ -50,6 +50,16 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
+    /// Before anything but what the last order left is known.
+    pub(super) fn at_first(duty: Duty) -> Self {
+        Self {
+            duty,
+            ..Self::default()
+        }
+    }
+}
+
+impl Conditions {
     pub(super) fn state(&self) -> NodeState {
         if self.stopping {
             NodeState::NotReady("the node is shutting down".to_owned())

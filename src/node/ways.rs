@@ -114,17 +114,28 @@ impl Node {
         Ok(())
     }
 
-    /// Reads all routes again; sessions keep what they have. Answers how many there are.
+    /// Reads all routes again, and the names that pages may not reach: those hold for every session from
+    /// its next connection on. Sessions keep their routes. Answers how many there are.
     ///
     /// # Errors
     /// [`Refused`] by the first thing that is wrong: then nothing changes.
-    pub fn reload_routes(&self) -> Result<usize, NodeError> {
-        let routes = self.inner.egress.all().inspect_err(|refused| {
+    pub async fn reload_routes(&self) -> Result<usize, NodeError> {
+        let egress = &self.inner.egress;
+        let read = || Ok((egress.all()?, egress.config.denied_hosts()?));
+        let (routes, denied) = read().inspect_err(|refused: &Refused| {
             warn!(%refused, "the egress routes stay as they are");
         })?;
         let count = routes.len();
-        info!(routes = count, "egress routes read again");
+        info!(
+            routes = count,
+            names = denied.lines().count(),
+            "egress routes read again"
+        );
         self.routes().replace(routes);
+        self.inner.denied_hosts.send_replace(denied);
+        if let Err(error) = self.tell_relay(Vec::new()).await {
+            warn!(%error, "the relay does not know the denied names yet: it is told when it is back");
+        }
         Ok(count)
     }
 

@@ -217,7 +217,7 @@ impl NodeService for Service {
         &self,
         _: Request<pb::ReloadRoutesRequest>,
     ) -> Answer<pb::ReloadRoutesResponse> {
-        let routes = self.door.node()?.reload_routes()?;
+        let routes = self.door.node()?.reload_routes().await?;
         Ok(Response::new(pb::ReloadRoutesResponse {
             routes: u32::try_from(routes).unwrap_or(u32::MAX),
         }))

@@ -52,7 +52,7 @@ pub(super) fn hello(epoch: u64, settings: &Settings) -> pb::HelloRequest {
                 .iter()
                 .map(|port| u32::from(*port))
                 .collect(),
-            deny_hosts: settings.egress_deny_hosts.clone(),
+            deny_hosts: settings.egress_deny_hosts.borrow().clone(),
             top_hosts: settings.top_hosts,
             nameservers: settings
                 .nameservers

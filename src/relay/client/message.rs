@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use crate::{
     model::{BootInstant, Capabilities, Ending, InstanceId, SessionId, Traffic},
@@ -20,8 +21,8 @@ pub struct Settings {
     pub egress_deny: Vec<ipnet::IpNet>,
     /// Ports likewise.
     pub egress_deny_ports: Vec<u16>,
-    /// Names likewise, one a line, each with all below it.
-    pub egress_deny_hosts: String,
+    /// Names likewise, one a line, each with all below it: now and after each reload.
+    pub egress_deny_hosts: watch::Receiver<String>,
     /// Of so many hosts of each session the bytes are shown; 0 counts none.
     pub top_hosts: u32,
     /// Endpoints of this agent that beat it too.

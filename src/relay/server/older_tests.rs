@@ -18,7 +18,7 @@ fn settings() -> Settings {
         egress_allow: Vec::new(),
         egress_deny: Vec::new(),
         egress_deny_ports: Vec::new(),
-        egress_deny_hosts: String::new(),
+        egress_deny_hosts: watch::channel(String::new()).1,
         top_hosts: 0,
         egress_endpoints: Vec::new(),
         nameservers: Vec::new(),

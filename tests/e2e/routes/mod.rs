@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod carry;
+mod denied;
 mod failover;
 mod health;
 mod hosts;
