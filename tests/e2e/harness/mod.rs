@@ -57,7 +57,7 @@ pub use leftovers::Footprint;
 pub use library::{Client, Library};
 pub use machine::Machine;
 pub use node::{Node, session_id, spec};
-pub use origin::{Bytes, Origin, Page, Seen};
+pub use origin::{Bytes, Origin, Page, Seen, acceptor, authority_pem};
 pub use own_docker::OwnDocker;
 pub use patience::{eventually, seconds};
 pub use pki::Pki;

@@ -1,12 +1,6 @@
 //! Every kind of route against every protocol.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-
 use super::*;
-use crate::harness::docker;
 
 /// Everything that a page does, by way of one route; what is wrong is said with the route's name.
 async fn all_protocols(client: &mut Client, origin: &Origin, name: &str) {
@@ -20,6 +14,13 @@ async fn all_protocols(client: &mut Client, origin: &Origin, name: &str) {
     let hop = "performance.getEntriesByType('navigation')[0].nextHopProtocol";
     assert_eq!(client.evaluate(hop).await, "h2", "{name}");
     client.goto(&origin.http(&format!("/{name}/page"))).await;
+    // Beside all that follows, two long polls: not one byte until then.
+    let secure = origin.https("/silent/8000");
+    let polls = format!(
+        "window.polls = Promise.all(['/silent/8000', '{secure}']
+            .map((url) => fetch(url).then((answer) => answer.text()))), 0"
+    );
+    client.evaluate(&polls).await;
     let said = |script: String, expected: Value| (script, expected);
     let checks = [
         said(
@@ -64,6 +65,7 @@ async fn all_protocols(client: &mut Client, origin: &Origin, name: &str) {
                 .to_owned(),
             json!(20),
         ),
+        said("window.polls".to_owned(), json!(["at last", "at last"])),
     ];
     for (script, expected) in checks {
         assert_eq!(client.evaluate(&script).await, expected, "{name}: {script}");
@@ -122,48 +124,4 @@ async fn every_kind_of_route_carries_every_protocol_and_comes_out_where_it_shoul
     }
     let exits: BTreeSet<_> = all.into_iter().map(|(_, exit)| exit).collect();
     assert_eq!(origin.peers(), exits, "and out of no other");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tunnel_ends_for_each_way_by_itself_and_socks_is_spoken_on_the_same_port() {
-    let (lab, _origin) = lab();
-    let chaser = Setup::on(&lab).start().await;
-    let session = chaser.api.ready_session().await;
-    let to = SocketAddr::new(lab.origin_ip(), 7);
-    let listener = lab.listen(to);
-    let tasks = Tasks::default();
-    tasks.spawn("counts", |_stop| async move {
-        while let Ok((mut stream, _from)) = listener.accept().await {
-            let mut seen = Vec::new();
-            stream.read_to_end(&mut seen).await.unwrap();
-            let told = format!("heard {}", seen.len());
-            stream.write_all(told.as_bytes()).await.unwrap();
-        }
-    });
-    let container = chaser.container(&session.id).await;
-    let pid = docker::pid(&container).unwrap();
-    let socks = [&[5, 1, 0][..], &[5, 1, 0, 1], &octets(to), &[0, 7]].concat();
-    let connect = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n").into_bytes();
-    for (asked, answered) in [(socks, 12), (connect, 39)] {
-        let stream = crate::harness::inside(pid, || {
-            std::net::TcpStream::connect("127.0.0.1:3128").unwrap()
-        });
-        stream.set_nonblocking(true).unwrap();
-        let mut stream = TcpStream::from_std(stream).unwrap();
-        stream.write_all(&asked).await.unwrap();
-        let mut answer = vec![0; answered];
-        stream.read_exact(&mut answer).await.unwrap();
-        stream.write_all(&[7; 100_000]).await.unwrap();
-        stream.shutdown().await.unwrap();
-        let mut told = String::new();
-        stream.read_to_string(&mut told).await.unwrap();
-        assert_eq!(told, "heard 100000");
-    }
-}
-
-fn octets(of: SocketAddr) -> Vec<u8> {
-    match of.ip() {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
 }

@@ -20,6 +20,7 @@ use crate::{
 mod carry;
 mod denied;
 mod failover;
+mod halves;
 mod health;
 mod hosts;
 mod interface;

@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use self::counted::{Books, Counted};
 use self::published::Published;
 pub use self::{
-    certificate::{authority, authority_pem, leaf_pem},
+    certificate::{acceptor, authority, authority_pem, leaf_pem},
     published::Page,
 };
 use super::Lab;
@@ -161,7 +161,7 @@ impl Origin {
     }
 
     fn serve_secure(&self, listener: TcpListener, protocols: &[&[u8]], tasks: &Tasks) {
-        let acceptor = certificate::acceptor(self.ip, protocols);
+        let acceptor = acceptor(self.ip, protocols);
         self.clone().serve(listener, Some(acceptor), tasks);
     }
 
