@@ -19,7 +19,8 @@ impl Chaser {
             let alone = failed > 0 && route["faults"][fault] == failed;
             let others = route["faults"].as_object().unwrap().values();
             let alone = alone && others.map(count).sum::<u64>() == failed;
-            let rate = route["error_rate"].as_f64().unwrap();
+            // None before anything was counted.
+            let rate = route["error_rate"].as_f64()?;
             #[expect(clippy::cast_precision_loss, reason = "a handful")]
             let expected = failed as f64 / (served + failed) as f64;
             (alone && (rate - expected).abs() < 1e-9).then_some(())
