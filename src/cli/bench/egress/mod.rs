@@ -24,6 +24,7 @@ mod road;
 use std::{fs, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
+use nix::{time::clock_getcpuclockid, unistd::Pid};
 
 use self::{
     peers::{Peer, Software},
@@ -189,18 +190,11 @@ fn own_memory(pid: u32) -> anyhow::Result<f64> {
     Ok(count.context("no RssAnon")?.parse()?)
 }
 
-/// Time that the threads of a process have had of any core, seconds (proc(5), `schedstat`).
+/// Time that a process has had of any core, seconds, threads that have ended included
+/// (clock_getcpuclockid(3)).
 fn cpu_time(pid: u32) -> anyhow::Result<f64> {
-    let mut nanos = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // One that ends meanwhile has no file any more.
-        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
-            continue;
-        };
-        let own = text.split_ascii_whitespace().next();
-        nanos += own.context("an empty schedstat")?.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanos).as_secs_f64())
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.try_into()?))?;
+    Ok(Duration::from(clock.now()?).as_secs_f64())
 }
 
 impl Way {
