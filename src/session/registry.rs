@@ -49,6 +49,11 @@ impl Session {
         self.shown.raise(self.row().traffic)
     }
 
+    /// The same, with what its meter says now beside its row.
+    fn seen_at(&self, sample: Traffic, row: &SessionRow) -> Traffic {
+        self.shown.raise(sample.max(row.traffic))
+    }
+
     /// Waits until the order is durable and early clients are held. Cancel-safe.
     ///
     /// # Errors
@@ -287,9 +292,8 @@ impl<G: Ground> Sessions<G> {
             return Arc::clone(row);
         }
         let sample = self.ground.sample(row.instance).unwrap_or_default();
-        let shown = self.get(&row.id).map(|session| session.shown);
-        let traffic = match shown {
-            Some(shown) => shown.raise(sample.max(row.traffic)),
+        let traffic = match self.get(&row.id) {
+            Some(session) => session.seen_at(sample, row),
             None => sample.max(row.traffic),
         };
         if traffic == row.traffic {
@@ -304,11 +308,13 @@ impl<G: Ground> Sessions<G> {
     #[must_use]
     pub fn meters(&self) -> HashMap<SessionId, Traffic> {
         let all = self.all().into_iter();
-        all.filter_map(|session| {
+        let live = all.filter_map(|session| {
             let row = session.row();
+            (row.phase != Phase::Ended).then_some((session, row))
+        });
+        live.map(|(session, row)| {
             let sample = self.ground.sample(row.instance).unwrap_or_default();
-            let seen = session.shown.raise(sample.max(row.traffic));
-            (row.phase != Phase::Ended).then(|| (row.id.clone(), seen))
+            (row.id.clone(), session.seen_at(sample, &row))
         })
         .collect()
     }
@@ -327,8 +333,7 @@ impl<G: Ground> Sessions<G> {
             }
             if let Some(sample) = self.ground.sample(row.instance) {
                 if last.get(&row.id) != Some(&sample) {
-                    let seen = session.shown.raise(sample.max(row.traffic));
-                    moved.push((row.id.clone(), seen));
+                    moved.push((row.id.clone(), session.seen_at(sample, &row)));
                 }
                 now.insert(row.id.clone(), sample);
             }
